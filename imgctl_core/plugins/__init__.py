@@ -1,0 +1,1 @@
+"""Find, load, classify and keep plugins."""
