@@ -1,0 +1,379 @@
+"""The server's settings, and where each value came from.
+
+Highest first: flag, environment variable, TOML file, built-in. The tables below are the
+tables of the file; a table's variables are its prefix and the field's name in capitals.
+What belongs to a plugin (an environment's endpoints, a plugin's own table) stays raw
+here: `imgctl_core.plugins.configure` validates it by the plugin's own models.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from imgctl_core.errors import InvalidSetting
+from imgctl_core.hosts import is_loopback
+
+#: The original tool's default. Nobody real is in it, so it lets nobody in.
+DEFAULT_GROUP = "engineering@example.com"
+
+_TABLES = ("server", "oidc", "environments", "plugins", "notifiers")
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part for part in (raw.strip() for raw in value.split(",")) if part)
+    return value
+
+
+#: A tuple of words: a list in the file, comma-separated in a variable.
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def canonical_name(name: str) -> str:
+    """Return an environment's name as we write it: lower case, `-` for `_`."""
+    return name.strip().lower().replace("_", "-")
+
+
+def default_audit_log() -> Path:
+    """Return `$XDG_STATE_HOME/imgctl/audit.jsonl`, as the XDG base directory spec says."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "imgctl" / "audit.jsonl"
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Where the values of one table may come from."""
+
+    flags: Mapping[str, object]
+    variables: Mapping[str, str]
+    file: Mapping[str, object]
+
+
+class _VariableSource(PydanticBaseSettingsSource):
+    """Reads a table's environment variables; an empty one is an unset one."""
+
+    def __init__(self, settings_cls: type[_Table], variables: Mapping[str, str]) -> None:
+        super().__init__(settings_cls)
+        self._table = settings_cls
+        self._variables = variables
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        value = self._variables.get(self._table.variable(field_name))
+        keep_empty = field_name in self._table.empty_counts
+        return (value if value or keep_empty else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {
+            name: self.get_field_value(info, name)[0]
+            for name, info in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class _Table(BaseSettings):
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    prefix: ClassVar[str]
+    #: Fields whose variable, set but empty, is not the same as unset.
+    empty_counts: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        return cls.prefix + name.upper()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - pydantic-settings' own
+        layers: _Layers = init_settings.init_kwargs["layers"]
+        return (
+            InitSettingsSource(settings_cls, dict(layers.flags)),
+            _VariableSource(cls, layers.variables),
+            InitSettingsSource(settings_cls, dict(layers.file)),
+        )
+
+    @classmethod
+    def from_layers(cls, layers: _Layers) -> Self:
+        values: dict[str, Any] = {"layers": layers}
+        return cls(**values)
+
+
+_TableT = TypeVar("_TableT", bound=_Table)
+
+
+class ServerTable(_Table):
+    """`[server]`: the process itself."""
+
+    prefix = "IMGCTL_"
+
+    bind_address: str = "127.0.0.1:9999"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    insecure_plaintext: bool = False
+    default_source: str = ""
+    audit_log: Path = Field(default_factory=default_audit_log)
+    max_promotions: int = Field(default=8, ge=1, le=1000)
+
+    @field_validator("default_source")
+    @classmethod
+    def _canonical(cls, value: str) -> str:
+        return canonical_name(value)
+
+    @model_validator(mode="after")
+    def _tls_pair(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: set both or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        return self
+
+
+class OidcTable(_Table):
+    """`[oidc]`: who vouches for people, and which of them may come in."""
+
+    prefix = "OIDC_"
+    empty_counts = frozenset({"allowed_groups"})
+
+    issuer_url: str
+    audience: str
+    allowed_groups: Words = (DEFAULT_GROUP,)
+    allowed_connectors: Words = ("ssh",)
+    max_token_lifetime: int = Field(default=24 * 3600, ge=60)
+
+    @field_validator("issuer_url")
+    @classmethod
+    def _secure(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme == "https" and url.hostname:
+            return value
+        if url.scheme == "http" and is_loopback(url.hostname or ""):
+            return value
+        raise ValueError("must be an https:// address (http:// only on the loopback)")
+
+    @field_validator("allowed_groups")
+    @classmethod
+    def _somebody(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("is set but empty, so nobody could come in; name at least one group")
+        return value
+
+
+class PluginsTable(_Table):
+    """`[plugins]`: which plugins are loaded, and their own tables by kind."""
+
+    prefix = "IMGCTL_PLUGINS_"
+
+    allowed: Words | None = None
+    disabled: Words = ()
+    required: Words = ()
+    tables: Mapping[str, Mapping[str, object]] = Field(default_factory=dict)
+
+
+class EnvironmentTable(_Table):
+    """`[environments.<name>]`: what is true of the place, and its endpoints by kind."""
+
+    prefix = "IMGCTL_ENVIRONMENTS_"
+
+    allowed_groups: tuple[str, ...] | None = None
+    promote_from: tuple[str, ...] | None = None
+    allow_replace: bool = False
+    endpoints: Mapping[str, Mapping[str, object]] = Field(default_factory=dict)
+
+    @field_validator("promote_from")
+    @classmethod
+    def _canonical(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if value is None else tuple(canonical_name(name) for name in value)
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Everything the server was told.
+
+    `variables` holds the IMGCTL_ variables, in which plugins find their endpoints and
+    settings (they may be secret: never shown). `origins` says where each value of the
+    tables came from, by dotted key.
+    """
+
+    server: ServerTable
+    oidc: OidcTable
+    environments: Mapping[str, EnvironmentTable]
+    plugins: PluginsTable
+    notifiers: Mapping[str, Mapping[str, object]]
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def load_settings(
+    *,
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> ServerSettings:
+    """Read the server's settings.
+
+    Args:
+        config: the TOML file; by default what `IMGCTL_CONFIG` names, or none.
+        environ: environment variables; by default the process's own.
+        flags: values by dotted key (`server.bind_address`); None is "not given".
+
+    Raises:
+        InvalidSetting: a value is wrong or missing, or a key of the file is unknown.
+    """
+    variables = os.environ if environ is None else environ
+    path = config or (Path(text) if (text := variables.get("IMGCTL_CONFIG")) else None)
+    file = _read_file(path) if path else {}
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+
+    def layers(table: str) -> _Layers:
+        prefix = f"{table}."
+        own = {k.removeprefix(prefix): v for k, v in given.items() if k.startswith(prefix)}
+        return _Layers(own, variables, _table(file, table))
+
+    plugins = layers("plugins")
+    all_layers = {
+        "server": layers("server"),
+        "oidc": layers("oidc"),
+        "plugins": _Layers(plugins.flags, variables, _nested(plugins.file, "tables")),
+    }
+    server = _build(ServerTable, all_layers["server"], "server")
+    oidc = _build(OidcTable, all_layers["oidc"], "oidc")
+    plugin_table = _build(PluginsTable, all_layers["plugins"], "plugins")
+    origins = {
+        f"{table}.{name}": _origin(cls, name, all_layers[table], path)
+        for table, cls in (("server", ServerTable), ("oidc", OidcTable), ("plugins", PluginsTable))
+        for name in cls.model_fields
+    }
+    warnings = []
+    if origins["oidc.allowed_groups"] == "built-in":
+        warnings.append(
+            f"OIDC_ALLOWED_GROUPS is not set: only members of {DEFAULT_GROUP} may come in"
+        )
+    return ServerSettings(
+        server,
+        oidc,
+        _environments(_table(file, "environments")),
+        plugin_table,
+        {name: _as_table(t, f"notifiers.{name}") for name, t in _table(file, "notifiers").items()},
+        {k: v for k, v in variables.items() if k.startswith("IMGCTL_") and v},
+        origins,
+        tuple(warnings),
+    )
+
+
+def _read_file(path: Path) -> Mapping[str, object]:
+    try:
+        with path.open("rb") as stream:
+            file = tomllib.load(stream)
+    except OSError as error:
+        raise InvalidSetting(
+            f"the settings file {path} can't be read: {error.strerror}",
+            fix="check --config or IMGCTL_CONFIG",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"the settings file {path} is no TOML: {error}") from error
+    for name in file:
+        if name not in _TABLES:
+            raise InvalidSetting(
+                f"the settings file {path} has an unknown table [{name}]",
+                fix=_nearest(name, _TABLES),
+            )
+    return file
+
+
+def _table(file: Mapping[str, object], name: str) -> Mapping[str, object]:
+    return _as_table(file.get(name, {}), name)
+
+
+def _as_table(value: object, key: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise InvalidSetting(f"[{key}] in the settings file must be a table")
+    return value
+
+
+def _nested(table: Mapping[str, object], field_name: str) -> Mapping[str, object]:
+    """Gather a table's sub-tables under one field: their names are not ours to know."""
+    plain = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
+    return {**plain, field_name: {k: v for k, v in table.items() if isinstance(v, Mapping)}}
+
+
+def _environments(tables: Mapping[str, object]) -> Mapping[str, EnvironmentTable]:
+    found: dict[str, EnvironmentTable] = {}
+    for name, raw in tables.items():
+        key = f"environments.{name}"
+        if canonical_name(name) in found:
+            raise InvalidSetting(
+                f"[{key}] in the settings file names an environment that is there already",
+                fix="case does not matter, and `-` and `_` are one: keep one of the two",
+            )
+        layers = _Layers({}, {}, _nested(_as_table(raw, key), "endpoints"))
+        found[canonical_name(name)] = _build(EnvironmentTable, layers, key)
+    return found
+
+
+def _build(cls: type[_TableT], layers: _Layers, key: str) -> _TableT:
+    try:
+        return cls.from_layers(layers)
+    except ValidationError as error:
+        raise _explain(error, cls, key, layers) from None
+
+
+def _explain(
+    error: ValidationError, cls: type[_Table], key: str, layers: _Layers
+) -> InvalidSetting:
+    # Neither the value nor pydantic's `input` is shown: it may be a secret.
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return InvalidSetting(
+            f"the settings file has an unknown key {name!r} in [{key}]",
+            fix=_nearest(name, cls.model_fields),
+        )
+    what = f"{key}.{name}" if name else f"[{key}]"
+    if name and key in ("server", "oidc", "plugins"):
+        what = f"{cls.variable(name)} ({what} in the settings file)"
+    if first["type"] == "missing":
+        return InvalidSetting(f"{what} is required", fix=f"set {cls.variable(name)}")
+    return InvalidSetting(f"{what}: {first['msg'].removeprefix('Value error, ')}")
+
+
+def _nearest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "known are: " + ", ".join(known)
+
+
+def _origin(cls: type[_Table], name: str, layers: _Layers, path: Path | None) -> str:
+    if name in layers.flags:
+        return "flag"
+    variable = cls.variable(name)
+    if layers.variables.get(variable) or (
+        name in cls.empty_counts and variable in layers.variables
+    ):
+        return f"variable {variable}"
+    return "built-in" if layers.file.get(name) in (None, {}) else f"file {path}"
