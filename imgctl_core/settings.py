@@ -12,7 +12,6 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +28,7 @@ from pydantic_settings import (
 
 from imgctl_core.errors import InvalidSetting
 from imgctl_core.hosts import is_loopback
+from imgctl_core.suggest import nearest
 
 #: The original tool's default. Nobody real is in it, so it lets nobody in.
 DEFAULT_GROUP = "engineering@example.com"
@@ -300,7 +300,7 @@ def _read_file(path: Path) -> Mapping[str, object]:
         if name not in _TABLES:
             raise InvalidSetting(
                 f"the settings file {path} has an unknown table [{name}]",
-                fix=_nearest(name, _TABLES),
+                fix=nearest(name, _TABLES),
             )
     return file
 
@@ -351,7 +351,7 @@ def _explain(
     if first["type"] == "extra_forbidden":
         return InvalidSetting(
             f"the settings file has an unknown key {name!r} in [{key}]",
-            fix=_nearest(name, cls.model_fields),
+            fix=nearest(name, cls.model_fields),
         )
     what = f"{key}.{name}" if name else f"[{key}]"
     if name and key in ("server", "oidc", "plugins"):
@@ -359,13 +359,6 @@ def _explain(
     if first["type"] == "missing":
         return InvalidSetting(f"{what} is required", fix=f"set {cls.variable(name)}")
     return InvalidSetting(f"{what}: {first['msg'].removeprefix('Value error, ')}")
-
-
-def _nearest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    close = get_close_matches(name, list(known), n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return "known are: " + ", ".join(known)
 
 
 def _origin(cls: type[_Table], name: str, layers: _Layers, path: Path | None) -> str:
