@@ -1,0 +1,101 @@
+# Every target makes .venv and installs what it needs itself, once, and again when
+# pyproject.toml changes. PYTHON=… names the Python to use.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BIN := .venv/bin
+PYTEST_ARGS ?=
+export PYTHON
+
+DEMO := .venv/.installed-demo
+DEV := .venv/.installed-dev
+BUILD := .venv/.installed-build
+PROTO := .venv-proto/.installed-proto
+
+# Whoever has everything has what the demo and a build need, too.
+READY_DEMO := $(or $(wildcard $(DEV)),$(DEMO))
+READY_BUILD := $(or $(wildcard $(DEV)),$(BUILD))
+
+$(DEMO) $(DEV) $(BUILD): .venv/.installed-%: pyproject.toml
+	@delivery/venv.sh $*
+
+$(PROTO): delivery/proto.py
+	@VENV=.venv-proto delivery/venv.sh proto
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: $(READY_DEMO) ## Run the tour: everything imgctl does, on this machine alone
+	@$(BIN)/imgctl sandbox --demo
+
+.PHONY: test
+test: $(DEV) ## Run the tests; PYTEST_ARGS='-k word' for some of them
+	$(BIN)/pytest -n auto $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(DEV) ## Check style, types and which room imports which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(DEV) ## Put style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: proto
+proto: $(PROTO) ## Generate code from the .proto again
+	.venv-proto/bin/python delivery/proto.py
+
+# What is to be baked in goes through the environment, unexpanded and unechoed: a secret
+# may hold any character.
+BAKE := SERVER SOURCE DESTINATION DEX_URL CLIENT_ID CLIENT_SECRET AUDIENCE
+$(foreach name,$(BAKE),$(eval build: export IMGCTL_BAKE_$(name) = $$(value BAKE_$(name))))
+
+.PHONY: build
+build: $(READY_BUILD) ## Build wheel and sdist into dist/; BAKE_SOURCE=dev BAKE_CLIENT_ID=… bake defaults in
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist
+
+.PHONY: smoke
+smoke: ## Install what is in dist/ into an empty environment and run it
+	@delivery/smoke.sh
+
+.PHONY: test-lowest
+test-lowest: ## Run the generated code and the client on the lowest versions allowed
+	@delivery/lowest.sh
+
+.PHONY: peers
+peers: ## Install real servers and rival tools into .peers/, for tests and benchmarks
+	@delivery/peers.sh
+
+.PHONY: bench
+bench: $(DEV) ## Measure how long the command line takes to start
+	$(BIN)/imgctl sandbox -- $(BIN)/python delivery/bench_start.py
+
+.PHONY: version
+version: ## Print the version that a build would have
+	@delivery/python.sh delivery/version.py
+
+.PHONY: tag
+tag: ## Tag this commit as the next patch release, here only
+	@delivery/release.sh tag
+
+.PHONY: release
+release: ## Push this commit's tag, and publish dist/ as a GitHub release
+	@delivery/release.sh publish
+
+.PHONY: clean
+clean: ## Remove what was built and what tools remembered
+	rm -rf dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -not -path './.venv*' -not -path './.peers/*' -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## Remove the environments and the peers, too
+	rm -rf .venv .venv-proto .venv-lowest .peers
