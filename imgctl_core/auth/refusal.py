@@ -1,0 +1,31 @@
+"""The one answer to every token that the server does not accept.
+
+Whoever sends a bad token learns nothing from the answer: an expired token, a forged one
+and plain rubbish all get the same text. Why is written to the server's log, as one of our
+own short codes, never with anything out of the token.
+"""
+
+from __future__ import annotations
+
+from imgctl_core.errors import TokenRefused
+
+
+class Refusal(Exception):
+    """Why a token is no good. Stays inside this package.
+
+    `code` is one of our own words: it goes to the log, so nothing of the token may be
+    in it.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def token_refused() -> TokenRefused:
+    """Return the error for a token that is missing, malformed, forged, expired or foreign."""
+    return TokenRefused(
+        "the server did not accept the token",
+        fix="run `imgctl auth-check`: it compares your own copy of the token"
+        " with what the server expects",
+    )
