@@ -1,0 +1,349 @@
+"""The one path of a promotion, and the only caller of promoters.
+
+    resolve -> authorize -> plan -> lock -> record -> stage -> publish -> verify
+            -> record -> notify
+
+Every transport and every future feature goes through here. Nothing is visible at a
+destination before `publish`, so a crash at any moment before it leaves nothing behind,
+and the same request again finishes the work.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Protocol
+
+from imgctl_core.context import CancelToken, Context, ProgressCounter
+from imgctl_core.errors import (
+    AuditUnavailable,
+    Cancelled,
+    NotAuthorized,
+    PromotionNotFound,
+    ServerBusy,
+    VerificationFailed,
+)
+from imgctl_core.ids import new_promotion_id
+from imgctl_core.journal import Journal
+from imgctl_core.locks import LockTable
+from imgctl_core.models import (
+    Actor,
+    Failure,
+    Outcome,
+    Phase,
+    PlanReport,
+    Progress,
+    Promotion,
+    PromotionRequest,
+)
+from imgctl_core.notify import Notifications
+from imgctl_core.outcomes import end_with_error, overall, planned, still_open
+from imgctl_core.resolve import Resolved, Resolver
+from imgctl_core.store import ItemRun, PromotionRun, PromotionStore
+
+_LOG = logging.getLogger("imgctl.engine")
+
+#: Items of one promotion that are worked on at once. Each has a pool of its own below.
+_ITEMS_AT_ONCE = 8
+
+#: Seconds between two looks at a running promotion, and between two signs of life.
+_WATCH_TICK, _WATCH_QUIET = 0.1, 10.0
+
+
+class Authorizer(Protocol):
+    """Decides who may promote what. Only ever says yes by not raising."""
+
+    def authorize(
+        self, actor: Actor, *, kind: str, name: str, source: str, destination: str
+    ) -> None: ...
+
+    def may_promote(self, actor: Actor, destination: str) -> bool: ...
+
+
+class Engine:
+    """Runs promotions, each in a thread of its own."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        policy: Authorizer,
+        journal: Journal,
+        notifications: Notifications,
+        store: PromotionStore,
+        *,
+        max_promotions: int,
+    ) -> None:
+        self._resolver = resolver
+        self._policy = policy
+        self._journal = journal
+        self._notifications = notifications
+        self._store = store
+        self._locks = LockTable()
+        self._slots = threading.Semaphore(max_promotions)
+        self._draining = threading.Event()
+
+    def start(self, request: PromotionRequest, actor: Actor, peer: str = "") -> Promotion:
+        """Start a promotion and return it as it stands. It goes on without the caller.
+
+        The same request id from the same actor is the same promotion.
+
+        Raises:
+            RequestError, NotFound, PluginUnavailable: the request can't be understood.
+            NotAuthorized: the actor may not promote this there.
+            AuditUnavailable: what is owed to the audit log can't be written.
+            ServerBusy: no slot is free, or the server is stopping.
+        """
+        resolved = self._resolver.resolve(request)
+        self._authorize(request, resolved, actor, peer)
+        self._journal.settle()
+        if self._draining.is_set():
+            raise ServerBusy("the server is stopping", fix="try again in a moment")
+        if not self._slots.acquire(blocking=False):
+            raise ServerBusy(
+                "the server has no promotion slot free",
+                fix="try again in a moment, or raise IMGCTL_MAX_PROMOTIONS",
+            )
+        run = self._new_run(request, resolved, actor, peer)
+        kept = self._store.add(run)
+        if kept is not run:
+            self._slots.release()
+            return kept.promotion()
+        # A daemon: a plugin that ignores cancelling must not keep a stopped server alive.
+        threading.Thread(target=self._run, args=(run,), name=run.id, daemon=True).start()
+        return run.promotion()
+
+    def plan(
+        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+    ) -> PlanReport:
+        """Show what a promotion would do. Writes nothing but an audit record.
+
+        Raises:
+            RequestError, NotFound, PluginUnavailable: the request can't be understood.
+            NotAuthorized: the actor may not promote this there.
+        """
+        resolved = self._resolver.resolve(request)
+        self._authorize(request, resolved, actor, peer)
+        run = self._new_run(request, resolved, actor, peer)
+        forget = cancel.on_cancel(run.cancel.cancel)
+        try:
+            self._plan(run)
+        finally:
+            forget()
+        for item in still_open(run.items):
+            item.end(Outcome.PROMOTED)
+        outcome = overall(run.items)
+        self._journal.planned(run, outcome)
+        items = tuple(planned(item) for item in run.items)
+        return PlanReport(run.source, run.destination, outcome, items)
+
+    def get(self, promotion_id: str, actor: Actor) -> Promotion:
+        """Return a promotion as it stands.
+
+        Raises:
+            PromotionNotFound: there is none, or it is not the actor's to see.
+        """
+        return self._visible(promotion_id, actor).promotion()
+
+    def cancel(self, promotion_id: str, actor: Actor) -> Promotion:
+        """Ask a promotion to stop. One that is over stays as it is.
+
+        Raises:
+            PromotionNotFound: there is none, or it is not the actor's to stop.
+        """
+        run = self._visible(promotion_id, actor)
+        if not run.ended.is_set():
+            self._journal.cancel_requested(run, actor)
+            run.cancel.cancel()
+        return run.promotion()
+
+    def watch(
+        self, promotion_id: str, actor: Actor, gone: threading.Event
+    ) -> Iterator[Progress | Promotion]:
+        """Yield how far a promotion is, at once and then on change, and last its end.
+
+        Ends without the end only when `gone` is set: nobody listens any more.
+
+        Raises:
+            PromotionNotFound: there is none, or it is not the actor's to see.
+        """
+        run = self._visible(promotion_id, actor)
+        shown, shown_at = None, 0.0
+        while not run.ended.is_set() and not gone.is_set():
+            progress, now = run.progress(), time.monotonic()
+            if progress != shown or now - shown_at >= _WATCH_QUIET:
+                shown, shown_at = progress, now
+                yield progress
+            run.ended.wait(_WATCH_TICK)
+        if run.ended.is_set():
+            yield run.promotion()
+
+    def drain(self, seconds: float) -> None:
+        """Take no new promotions, let the running ones end, cancel what is left then."""
+        self._draining.set()
+        until = time.monotonic() + seconds
+        running = self._store.running()
+        for run in running:
+            run.ended.wait(max(0.0, until - time.monotonic()))
+        late = [run for run in running if not run.ended.is_set()]
+        for run in late:
+            _LOG.warning("%s is cancelled: the server stops", run.id)
+            run.cancel.cancel()
+        for run in late:
+            run.ended.wait(5.0)
+        self._notifications.close(2.0)
+
+    def _authorize(
+        self, request: PromotionRequest, resolved: Resolved, actor: Actor, peer: str
+    ) -> None:
+        for _, item in resolved.items:
+            try:
+                self._policy.authorize(
+                    actor,
+                    kind=item.ref.kind,
+                    name=item.ref.name,
+                    source=resolved.source,
+                    destination=resolved.destination,
+                )
+            except NotAuthorized as error:
+                self._journal.denied(request, resolved, actor, peer, error)
+                raise
+
+    def _new_run(
+        self, request: PromotionRequest, resolved: Resolved, actor: Actor, peer: str
+    ) -> PromotionRun:
+        return PromotionRun(
+            new_promotion_id(),
+            request,
+            resolved.source,
+            resolved.destination,
+            actor,
+            peer,
+            tuple(
+                ItemRun(promoter, item, ProgressCounter(item.text))
+                for promoter, item in resolved.items
+            ),
+        )
+
+    def _visible(self, promotion_id: str, actor: Actor) -> PromotionRun:
+        run = self._store.get(promotion_id)
+        if run is not None:
+            own = (run.actor.issuer, run.actor.subject) == (actor.issuer, actor.subject)
+            if own or self._policy.may_promote(actor, run.destination):
+                return run
+        raise PromotionNotFound(
+            f"there is no promotion {promotion_id!r}",
+            fix="check the id; a server forgets old promotions, its audit log does not",
+        )
+
+    def _run(self, run: PromotionRun) -> None:
+        try:
+            self._promote(run)
+        except Exception as error:  # noqa: BLE001 - the last guard: nobody may wait for ever
+            for item in still_open(run.items):
+                end_with_error(run, item, error)
+        finally:
+            promotion = self._journal.ended(run, run.over(overall(run.items)))
+            self._slots.release()
+            run.close(promotion)
+        self._notifications.send(promotion)
+
+    def _promote(self, run: PromotionRun) -> None:
+        """Take every item as far as it gets; its outcome says how far that was."""
+        self._plan(run)
+        if not still_open(run.items):
+            return
+        run.enter(Phase.LOCK, still_open(run.items))
+        keys = {
+            (item.item.ref.kind, run.destination, item.item.ref.name, item.item.ref.version)
+            for item in run.items
+        }
+        try:
+            with self._locks.hold(keys, run.cancel) as waited:
+                if waited:
+                    # Somebody else wrote there meanwhile.
+                    self._plan(run)
+                self._carry_out(run)
+        except (Cancelled, AuditUnavailable) as error:
+            for item in still_open(run.items):
+                end_with_error(run, item, error)
+
+    def _plan(self, run: PromotionRun) -> None:
+        run.enter(Phase.PLAN, still_open(run.items))
+
+        def plan(item: ItemRun, context: Context) -> None:
+            item.plan = item.promoter.plan(item.item, context)
+
+        self._each(run, still_open(run.items), plan)
+        if any(item.outcome and not item.outcome.good for item in run.items):
+            for item in still_open(run.items):
+                message = "not started: another item of this promotion can't be promoted"
+                item.end(Outcome.CANCELLED, Failure(Cancelled.reason, message))
+        for item in still_open(run.items):
+            if item.plan is not None and item.plan.unchanged:
+                item.end(Outcome.UNCHANGED)
+
+    def _carry_out(self, run: PromotionRun) -> None:
+        if not still_open(run.items):
+            return
+        self._journal.requested(run)
+        steps: tuple[tuple[Phase, Callable[[ItemRun, Context], None]], ...] = (
+            (Phase.STAGE, _stage),
+            (Phase.PUBLISH, _publish),
+            (Phase.VERIFY, _verify),
+        )
+        for phase, step in steps:
+            run.enter(phase, still_open(run.items))
+            self._each(run, still_open(run.items), step)
+        for item in still_open(run.items):
+            item.end(Outcome.PROMOTED)
+
+    def _each(
+        self,
+        run: PromotionRun,
+        items: Iterable[ItemRun],
+        step: Callable[[ItemRun, Context], None],
+    ) -> None:
+        """Take one step with every item, each in a guard of its own."""
+
+        def guarded(item: ItemRun) -> None:
+            context = Context(run.id, item.progress, run.cancel)
+            try:
+                if run.phase is not Phase.VERIFY:
+                    # What is published is published: cancelling then would only lie.
+                    context.check()
+                step(item, context)
+            except Exception as error:  # noqa: BLE001 - a promoter's bug is its item's end
+                end_with_error(run, item, error)
+
+        todo = list(items)
+        if len(todo) == 1:
+            guarded(todo[0])
+        elif todo:
+            with ThreadPoolExecutor(min(_ITEMS_AT_ONCE, len(todo))) as pool:
+                list(pool.map(guarded, todo))
+
+
+def _stage(item: ItemRun, context: Context) -> None:
+    if item.plan is not None:
+        item.promoter.stage(item.plan, context)
+
+
+def _publish(item: ItemRun, context: Context) -> None:
+    if item.plan is not None:
+        item.promoter.publish(item.plan, context)
+
+
+def _verify(item: ItemRun, context: Context) -> None:
+    if item.plan is not None:
+        # Verification is what makes the answer true: it is not cut short by a cancel.
+        found = item.promoter.verify(item.plan, replace(context, cancel=CancelToken()))
+        if found != item.plan.digest:
+            raise VerificationFailed(
+                f"{item.item.destination} now holds {found or 'nothing'} instead of "
+                f"{item.plan.digest}",
+                fix="look who else writes there, then promote again",
+            )

@@ -1,0 +1,168 @@
+"""What the engine writes into the audit log, and in which words."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from imgctl_core.audit import AuditLog
+from imgctl_core.errors import AuditUnavailable, ImgctlError
+from imgctl_core.models import JSON, Actor, Failure, Outcome, Promotion, PromotionRequest
+from imgctl_core.resolve import Resolved
+from imgctl_core.store import PromotionRun
+
+_LOG = logging.getLogger("imgctl.audit")
+
+
+class Journal:
+    """Records promotions. What could not be written is owed, and blocks new ones."""
+
+    def __init__(self, log: AuditLog) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._owed: list[tuple[str, dict[str, JSON]]] = []
+
+    def settle(self) -> None:
+        """Write what is owed from earlier.
+
+        Raises:
+            AuditUnavailable: the log still can't be written.
+        """
+        with self._lock:
+            while self._owed:
+                event, fields = self._owed[0]
+                self._log.record(event, fields, durable=True)
+                del self._owed[0]
+
+    def requested(self, run: PromotionRun) -> None:
+        """Record that writing is about to begin; it is on the disk when this returns.
+
+        Raises:
+            AuditUnavailable: nothing may be promoted.
+        """
+        fields = self._about(run)
+        fields["on_conflict"] = run.request.on_conflict.value
+        fields["items"] = [
+            {
+                "ref": item.item.text,
+                "kind": item.item.ref.kind,
+                "digest": item.plan.digest if item.plan else "",
+                "current_digest": (item.plan.current or "") if item.plan else "",
+            }
+            for item in run.items
+        ]
+        self._log.record("promotion.requested", fields, durable=True)
+
+    def ended(self, run: PromotionRun, promotion: Promotion) -> Promotion:
+        """Record an outcome and return the promotion with the log's head in it.
+
+        The work is done, so a log that can't be written no longer changes the outcome:
+        the promotion says `audit_degraded`, and the record is owed.
+        """
+        outcome = promotion.outcome or Outcome.FAILED
+        event = f"promotion.{outcome.value}"
+        fields = self._about(run)
+        fields["seconds"] = round(promotion.seconds, 3)
+        fields["items"] = [
+            {
+                "ref": item.text,
+                "kind": item.kind,
+                "outcome": item.outcome.value if item.outcome else "",
+                "digest": item.digest,
+                "bytes_copied": item.bytes_copied,
+                "bytes_present": item.bytes_present,
+                "bytes_mounted": item.bytes_mounted,
+                "error": _failure(item.error),
+            }
+            for item in promotion.items
+        ]
+        try:
+            return replace(promotion, audit_head=self._log.record(event, fields, durable=True))
+        except AuditUnavailable as error:
+            _LOG.error("%s is not in the audit log: %s", run.id, error)
+            with self._lock:
+                self._owed.append((event, fields))
+            return replace(promotion, audit_degraded=True)
+
+    def planned(self, run: PromotionRun, outcome: Outcome) -> None:
+        fields = self._about(run)
+        fields["outcome"] = outcome.value
+        fields["refs"] = list(run.request.refs)
+        self._quietly("plan.made", fields)
+
+    def cancel_requested(self, run: PromotionRun, actor: Actor) -> None:
+        fields: dict[str, JSON] = {"audit_id": run.id, "actor": actor_fields(actor)}
+        self._quietly("promotion.cancel_requested", fields)
+
+    def denied(
+        self,
+        request: PromotionRequest,
+        resolved: Resolved,
+        actor: Actor,
+        peer: str,
+        error: ImgctlError,
+    ) -> None:
+        fields: dict[str, JSON] = {
+            "actor": actor_fields(actor),
+            "peer": peer,
+            "request_id": request.request_id,
+            "refs": list(request.refs),
+            "source": resolved.source,
+            "destination": resolved.destination,
+            "why": error.message,
+        }
+        self._quietly("authz.denied", fields)
+
+    def started(self, version: str, plugins: list[JSON], environments: Collection[str]) -> None:
+        """Record what is in charge from now on.
+
+        Raises:
+            AuditUnavailable: a server that can't write its log must not start.
+        """
+        fields: dict[str, JSON] = {
+            "version": version,
+            "plugins": plugins,
+            "environments": list(environments),
+        }
+        self._log.record("server.started", fields)
+
+    def event(self, event: str, fields: Mapping[str, JSON]) -> None:
+        """Record something that is no promotion."""
+        self._quietly(event, fields)
+
+    def _quietly(self, event: str, fields: Mapping[str, JSON]) -> None:
+        try:
+            self._log.record(event, fields)
+        except AuditUnavailable as error:
+            _LOG.error("%s is not in the audit log: %s", event, error)
+
+    def _about(self, run: PromotionRun) -> dict[str, JSON]:
+        return {
+            "audit_id": run.id,
+            "request_id": run.request.request_id,
+            "actor": actor_fields(run.actor),
+            "peer": run.peer,
+            "source": run.source,
+            "destination": run.destination,
+        }
+
+
+def actor_fields(actor: Actor) -> dict[str, JSON]:
+    """Return what the log says of an actor: never a token, only its fingerprint."""
+    return {
+        "iss": actor.issuer,
+        "sub": actor.subject,
+        "name": actor.name,
+        "email": actor.email,
+        "connector": actor.connector,
+        "matched_group": actor.matched_group,
+        "token_id": actor.token_id,
+    }
+
+
+def _failure(failure: Failure | None) -> JSON:
+    if failure is None:
+        return None
+    return {"reason": failure.reason, "message": failure.message, "id": failure.id}

@@ -1,0 +1,84 @@
+"""How an item ends, and what the ends of all items come to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+
+from imgctl_core.errors import Cancelled, Conflict, ImgctlError, InternalError
+from imgctl_core.ids import new_incident_id
+from imgctl_core.models import Failure, OnConflict, Outcome, PlannedItem
+from imgctl_core.store import ItemRun, PromotionRun
+
+_LOG = logging.getLogger("imgctl.engine")
+
+
+def still_open(items: Iterable[ItemRun]) -> list[ItemRun]:
+    """Return the items that have not ended."""
+    return [item for item in items if item.outcome is None]
+
+
+def end_with_error(run: PromotionRun, item: ItemRun, error: Exception) -> None:
+    """End an item with what was raised while it was worked on."""
+    failure = failure_of(error, run.id)
+    if isinstance(error, Conflict):
+        item.end(Outcome.CONFLICT, replace(failure, fix=failure.fix or _conflict_fix(run)))
+    elif isinstance(error, Cancelled):
+        item.end(Outcome.CANCELLED, failure)
+    else:
+        item.end(Outcome.FAILED, failure)
+
+
+def failure_of(error: Exception, promotion_id: str) -> Failure:
+    """Turn an error into data; a foreign one into an incident, with its text in our log."""
+    if isinstance(error, ImgctlError):
+        failure = Failure.of(error)
+        return failure if failure.id else replace(failure, id=promotion_id)
+    incident = new_incident_id()
+    _LOG.error("%s: incident %s", promotion_id, incident, exc_info=error)
+    return Failure(
+        InternalError.reason,
+        "something went wrong inside the server or a plugin",
+        f"ask the server's operator to look for {incident} in its log",
+        incident,
+    )
+
+
+def overall(items: Iterable[ItemRun]) -> Outcome:
+    """Sum up: good only when every item is, and specific only when all agree."""
+    outcomes = {item.outcome or Outcome.FAILED for item in items}
+    if outcomes <= {Outcome.PROMOTED, Outcome.UNCHANGED}:
+        return Outcome.PROMOTED if Outcome.PROMOTED in outcomes else Outcome.UNCHANGED
+    # Items that were not started because of another one say nothing of their own.
+    telling = outcomes - {Outcome.CANCELLED} or outcomes
+    return telling.pop() if len(telling) == 1 else Outcome.FAILED
+
+
+def planned(item: ItemRun) -> PlannedItem:
+    """Return an item's plan as people see it."""
+    shown = PlannedItem(
+        item.item.text, item.item.ref.kind, item.outcome or Outcome.PROMOTED, error=item.error
+    )
+    if item.plan is None:
+        return shown
+    return replace(
+        shown,
+        digest=item.plan.digest,
+        current=item.plan.current or "",
+        bytes_to_copy=item.plan.bytes_to_copy,
+        bytes_present=item.plan.bytes_present,
+        steps=item.plan.steps,
+    )
+
+
+def _conflict_fix(run: PromotionRun) -> str:
+    if run.request.on_conflict is OnConflict.REPLACE:
+        return (
+            f"{run.destination} does not allow replacing: promote under another version, or "
+            "have its owner set allow_replace"
+        )
+    return (
+        "promote under another version, or add --on-conflict replace where the environment "
+        "allows it"
+    )

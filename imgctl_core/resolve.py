@@ -1,0 +1,200 @@
+"""From what was typed to what is meant: references, kinds and environments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imgctl_core.errors import (
+    AmbiguousReference,
+    EndpointNotFound,
+    EnvironmentNotFound,
+    InvalidReference,
+    MissingEnvironment,
+    PluginUnavailable,
+    RequestError,
+    SameEndpoint,
+    UnknownKind,
+)
+from imgctl_core.models import (
+    ArtifactRef,
+    OnConflict,
+    PluginStatus,
+    PromotionItem,
+    PromotionRequest,
+)
+from imgctl_core.plugins.registry import PluginRegistry
+from imgctl_core.promoter import Promoter
+from imgctl_core.settings import canonical_name
+from imgctl_core.suggest import nearest
+
+#: The kind of a reference that names none.
+DEFAULT_KIND = "image"
+
+_KIND_PREFIX = re.compile(r"([a-z][a-z0-9-]*):(.*)", re.ASCII | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request whose every word is understood."""
+
+    source: str
+    destination: str
+    items: tuple[tuple[Promoter[Any, Any], PromotionItem], ...]
+
+
+class Resolver:
+    """Knows the environments and the promoters, and nothing of who asks."""
+
+    def __init__(
+        self,
+        promoters: Mapping[str, Promoter[Any, Any]],
+        registry: PluginRegistry,
+        *,
+        environments: Collection[str],
+        allow_replace: Collection[str],
+        default_source: str,
+    ) -> None:
+        self._promoters = promoters
+        self._registry = registry
+        self._environments = frozenset(environments)
+        self._allow_replace = frozenset(allow_replace)
+        self._default_source = default_source
+
+    def resolve(self, request: PromotionRequest) -> Resolved:
+        """Understand a request.
+
+        Raises:
+            RequestError: it makes no sense, in one of the ways of that family.
+            NotFound: an environment, or its endpoint for a kind, does not exist.
+            PluginUnavailable: the promoter of a kind is quarantined.
+        """
+        if not request.refs:
+            raise RequestError("no reference was given", fix="name one, for example myapp:v1.0.0")
+        if len(set(request.refs)) != len(request.refs):
+            raise RequestError("the same reference was given twice", fix="give each one once")
+        parsed = [self.parse(text) for text in request.refs]
+        source, destination = self._ends(request)
+        replace = request.on_conflict is OnConflict.REPLACE and destination in self._allow_replace
+        items = []
+        for text, (promoter, ref) in zip(request.refs, parsed, strict=True):
+            self._check_endpoints(promoter, source, destination)
+            items.append((promoter, PromotionItem(text, ref, source, destination, replace)))
+        return Resolved(source, destination, tuple(items))
+
+    def parse(self, text: str) -> tuple[Promoter[Any, Any], ArtifactRef]:
+        """Find the promoter of a reference and let it parse the rest.
+
+        `<kind>:<rest>` is that kind when its promoter accepts the rest; anything else is
+        an image. A text that both accept is refused; `<kind>::<rest>` and
+        `image:<reference>` say which one is meant.
+        """
+        match = _KIND_PREFIX.fullmatch(text)
+        kind, rest = match.groups() if match else ("", "")
+        if rest.startswith(":"):
+            return self._parse_as(kind, rest[1:])
+        if kind == DEFAULT_KIND and self._accepts(DEFAULT_KIND, rest) is not None:
+            return self._parse_as(kind, rest)
+        out_of_use = self._registry.out_of_use(kind) if kind else None
+        if out_of_use is not None and out_of_use.status is PluginStatus.QUARANTINED:
+            raise self._quarantined(kind)
+        own = self._accepts(kind, rest) if kind else None
+        image = self._accepts(DEFAULT_KIND, text)
+        if own is not None and image is not None and kind != DEFAULT_KIND:
+            raise AmbiguousReference(
+                f"{text!r} is a reference of kind {kind!r} and an image as well",
+                fix=f"type {kind}::{rest} or {DEFAULT_KIND}:{text}",
+            )
+        if own is not None:
+            return self._promoters[kind], own
+        if image is not None:
+            return self._promoters[DEFAULT_KIND], image
+        if kind in self._promoters:
+            return self._parse_as(kind, rest)
+        if kind and (":" in rest or DEFAULT_KIND not in self._promoters):
+            raise self._unknown(kind)
+        return self._parse_as(DEFAULT_KIND, text)
+
+    def environment(self, name: str) -> str:
+        """Return an environment's own spelling of its name.
+
+        Raises:
+            EnvironmentNotFound: there is none.
+        """
+        known = canonical_name(name)
+        if known not in self._environments:
+            raise EnvironmentNotFound(
+                f"there is no environment {name!r}", fix=nearest(known, self._environments)
+            )
+        return known
+
+    def _parse_as(self, kind: str, rest: str) -> tuple[Promoter[Any, Any], ArtifactRef]:
+        if kind not in self._promoters:
+            if self._registry.out_of_use(kind) is not None:
+                raise self._quarantined(kind)
+            raise self._unknown(kind)
+        promoter = self._promoters[kind]
+        return promoter, promoter.parse(rest)
+
+    def _accepts(self, kind: str, rest: str) -> ArtifactRef | None:
+        promoter = self._promoters.get(kind)
+        if promoter is None:
+            return None
+        try:
+            return promoter.parse(rest)
+        except InvalidReference:
+            return None
+
+    def _unknown(self, kind: str) -> UnknownKind:
+        return UnknownKind(
+            f"no promoter for kind {kind!r} is loaded", fix=nearest(kind, self._promoters)
+        )
+
+    def _quarantined(self, kind: str) -> PluginUnavailable:
+        info = self._registry.out_of_use(kind)
+        assert info is not None  # noqa: S101 - the callers looked
+        if info.status is PluginStatus.DISABLED:
+            return PluginUnavailable(
+                f"the plugin {info.name!r} of {info.distribution} {info.version} is disabled "
+                "in the server's settings"
+            )
+        return PluginUnavailable(
+            f"the plugin {info.name!r} of {info.distribution} {info.version} is quarantined: "
+            f"{info.phase} failed: {info.error}",
+            fix=f"have it mended or uninstalled; an image of that name is {DEFAULT_KIND}:{kind}:…",
+        )
+
+    def _ends(self, request: PromotionRequest) -> tuple[str, str]:
+        if not request.destination:
+            raise MissingEnvironment(
+                "no destination was given",
+                fix="name one with --destination or IMGCTL_DEFAULT_DESTINATION",
+            )
+        if not request.source and not self._default_source:
+            raise MissingEnvironment(
+                "no source was given, and the server has no default",
+                fix="name one with --source or IMGCTL_DEFAULT_SOURCE",
+            )
+        source = self.environment(request.source or self._default_source)
+        destination = self.environment(request.destination)
+        if source == destination:
+            raise SameEndpoint(
+                f"source and destination are both {source!r}", fix="name two environments"
+            )
+        return source, destination
+
+    def _check_endpoints(self, promoter: Promoter[Any, Any], source: str, destination: str) -> None:
+        for name in (source, destination):
+            if name not in promoter.endpoints:
+                raise EndpointNotFound(
+                    f"environment {name!r} has no endpoint for kind {promoter.kind!r}",
+                    fix="those that have one: " + (", ".join(promoter.endpoints) or "none"),
+                )
+        if promoter.same(promoter.endpoints[source], promoter.endpoints[destination]):
+            raise SameEndpoint(
+                f"{source!r} and {destination!r} are one and the same place for kind "
+                f"{promoter.kind!r}",
+                fix="ask the server's operator: two names stand for one endpoint",
+            )

@@ -1,0 +1,165 @@
+"""From settings to the parts of a running server, wired together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imgctl_core._version import __version__
+from imgctl_core.audit import AuditLog
+from imgctl_core.auth.jwks import JwksCache
+from imgctl_core.auth.policy import EnvironmentRules, Policy
+from imgctl_core.auth.tokens import JoseTokenVerifier
+from imgctl_core.catalogue import Catalogue
+from imgctl_core.engine import Engine
+from imgctl_core.errors import InvalidSetting
+from imgctl_core.journal import Journal
+from imgctl_core.models import JSON
+from imgctl_core.notifier import Notifier
+from imgctl_core.notify import Notifications
+from imgctl_core.plugins.configure import make_notifiers, make_promoters
+from imgctl_core.plugins.registry import PluginRegistry, load_registry
+from imgctl_core.promoter import Promoter
+from imgctl_core.resolve import Resolver
+from imgctl_core.settings import ServerSettings
+from imgctl_core.store import MemoryStore
+from imgctl_core.suggest import nearest
+
+_LOG = logging.getLogger("imgctl.server")
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """The plugins, loaded and configured. Nothing of the network or the disk is touched."""
+
+    registry: PluginRegistry
+    promoters: Mapping[str, Promoter[Any, Any]]
+    notifiers: Mapping[str, Notifier[Any]]
+    environments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts of a server, wired together and not yet listening."""
+
+    engine: Engine
+    catalogue: Catalogue
+    journal: Journal
+    policy: Policy
+    verifier: JoseTokenVerifier
+    keys: JwksCache
+    audit: AuditLog
+    promoters: Mapping[str, Promoter[Any, Any]]
+
+    def close(self) -> None:
+        """Give everything back, after the engine was drained."""
+        self.keys.close()
+        for kind, promoter in self.promoters.items():
+            try:
+                promoter.close()
+            except Exception:  # noqa: BLE001 - a plugin's bug must not keep the log open
+                _LOG.exception("promoter %s failed to close", kind)
+        self.audit.close()
+
+
+def configure_plugins(settings: ServerSettings) -> Plugins:
+    """Load the plugins and check every setting that concerns them.
+
+    Raises:
+        InvalidSetting: a plugin's table, key or variable is wrong, two plugins are of
+            one kind, or there is no endpoint at all.
+    """
+    registry = load_registry(settings.plugins)
+    promoters = make_promoters(registry, settings)
+    notifiers = make_notifiers(registry, settings)
+    environments = sorted(
+        {*settings.environments, *(name for p in promoters.values() for name in p.endpoints)}
+    )
+    if not any(promoter.endpoints for promoter in promoters.values()):
+        raise InvalidSetting(
+            "no environment has an endpoint, so there is nothing to promote between",
+            fix="set IMGCTL_REGISTRY_<NAME> or IMGCTL_SPA_<NAME> for two environments at least",
+        )
+    _check_names(settings, environments)
+    return Plugins(registry, promoters, notifiers, tuple(environments))
+
+
+def assemble(settings: ServerSettings, plugins: Plugins) -> Assembly:
+    """Wire a server together and record its start in the audit log.
+
+    Raises:
+        InvalidSetting: a setting can't be used.
+        AuditUnavailable: the audit log can't be written.
+    """
+    oidc, environments = settings.oidc, settings.environments
+    policy = Policy(
+        allowed_groups=oidc.allowed_groups,
+        environments={
+            name: EnvironmentRules(table.allowed_groups, table.promote_from, table.allow_replace)
+            for name, table in environments.items()
+        },
+    )
+    keys = JwksCache(oidc.issuer_url)
+    verifier = JoseTokenVerifier(
+        issuer=oidc.issuer_url,
+        audience=oidc.audience,
+        keys=keys,
+        allowed_connectors=oidc.allowed_connectors,
+        max_lifetime=oidc.max_token_lifetime,
+    )
+    allow_replace = frozenset(name for name, t in environments.items() if t.allow_replace)
+    audit = AuditLog(settings.server.audit_log)
+    journal = Journal(audit)
+    resolver = Resolver(
+        plugins.promoters,
+        plugins.registry,
+        environments=plugins.environments,
+        allow_replace=allow_replace,
+        default_source=settings.server.default_source,
+    )
+    engine = Engine(
+        resolver,
+        policy,
+        journal,
+        Notifications(plugins.notifiers),
+        MemoryStore(),
+        max_promotions=settings.server.max_promotions,
+    )
+    catalogue = Catalogue(
+        plugins.promoters,
+        plugins.registry.infos,
+        policy,
+        environments=plugins.environments,
+        default_source=settings.server.default_source,
+    )
+    journal.started(__version__, _plugin_fields(plugins), plugins.environments)
+    return Assembly(engine, catalogue, journal, policy, verifier, keys, audit, plugins.promoters)
+
+
+def _check_names(settings: ServerSettings, environments: list[str]) -> None:
+    named = [("IMGCTL_DEFAULT_SOURCE", settings.server.default_source)]
+    named += [
+        (f"[environments.{name}] promote_from", source)
+        for name, table in settings.environments.items()
+        for source in table.promote_from or ()
+    ]
+    for where, name in named:
+        if name and name not in environments:
+            raise InvalidSetting(
+                f"{where} names {name!r}, and there is no such environment",
+                fix=nearest(name, environments),
+            )
+
+
+def _plugin_fields(plugins: Plugins) -> list[JSON]:
+    return [
+        {
+            "name": info.name,
+            "distribution": info.distribution,
+            "version": info.version,
+            "status": info.status.value,
+        }
+        for info in plugins.registry.infos
+    ]

@@ -1,0 +1,152 @@
+"""Promotions in flight and recently ended, behind a small interface."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from imgctl_core.context import CancelToken, ProgressCounter
+from imgctl_core.models import (
+    Actor,
+    Failure,
+    ItemResult,
+    Outcome,
+    Phase,
+    Plan,
+    Progress,
+    Promotion,
+    PromotionItem,
+    PromotionRequest,
+)
+from imgctl_core.promoter import Promoter
+
+
+@dataclass
+class ItemRun:
+    """One item on its way. Written by the thread that works on it alone."""
+
+    promoter: Promoter[Any, Any]
+    item: PromotionItem
+    progress: ProgressCounter
+    plan: Plan | None = None
+    outcome: Outcome | None = None
+    error: Failure | None = None
+
+    def end(self, outcome: Outcome, error: Failure | None = None) -> None:
+        self.outcome, self.error = outcome, error
+
+    def result(self) -> ItemResult:
+        count = self.progress.snapshot()
+        return ItemResult(
+            self.item.text,
+            self.item.ref.kind,
+            self.outcome,
+            self.plan.digest if self.plan else "",
+            count.bytes_copied,
+            count.bytes_present,
+            count.bytes_mounted,
+            self.error,
+        )
+
+
+@dataclass
+class PromotionRun:
+    """One promotion on its way, and after its end what became of it."""
+
+    id: str
+    request: PromotionRequest
+    source: str
+    destination: str
+    actor: Actor
+    peer: str
+    items: tuple[ItemRun, ...]
+    cancel: CancelToken = field(default_factory=CancelToken)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    phase: Phase = Phase.PLAN
+    ended: threading.Event = field(default_factory=threading.Event)
+    _last: Promotion | None = None
+
+    def enter(self, phase: Phase, items: Iterable[ItemRun]) -> None:
+        self.phase = phase
+        for item in items:
+            item.progress.enter(phase)
+
+    def progress(self) -> Progress:
+        return Progress(self.phase, tuple(item.progress.snapshot() for item in self.items))
+
+    def promotion(self) -> Promotion:
+        """Return how it stands now, or how it ended."""
+        return self._last or Promotion(
+            self.id,
+            self.source,
+            self.destination,
+            self.actor,
+            tuple(item.result() for item in self.items),
+            self.started_at,
+            request_id=self.request.request_id,
+        )
+
+    def over(self, outcome: Outcome) -> Promotion:
+        """Return how it ended, as it will be recorded and shown."""
+        return replace(self.promotion(), outcome=outcome, ended_at=datetime.now(UTC))
+
+    def close(self, promotion: Promotion) -> None:
+        """Let everybody who waits see the end."""
+        self.phase, self._last = Phase.DONE, promotion
+        self.ended.set()
+
+
+class PromotionStore(Protocol):
+    """Where promotions are kept. Safe to use from any thread."""
+
+    def add(self, run: PromotionRun) -> PromotionRun:
+        """Keep it; return the one that has its actor and request id already, if any."""
+
+    def get(self, promotion_id: str) -> PromotionRun | None: ...
+
+    def running(self) -> tuple[PromotionRun, ...]: ...
+
+
+class MemoryStore:
+    """Keeps what runs, and the last ones that ended."""
+
+    def __init__(self, keep: int = 1000) -> None:
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._runs: OrderedDict[str, PromotionRun] = OrderedDict()
+
+    def add(self, run: PromotionRun) -> PromotionRun:
+        with self._lock:
+            earlier = self._same_request(run)
+            if earlier is not None:
+                return earlier
+            ended = [known for known in self._runs.values() if known.ended.is_set()]
+            for old in ended[: max(0, len(ended) + 1 - self._keep)]:
+                del self._runs[old.id]
+            self._runs[run.id] = run
+            return run
+
+    def get(self, promotion_id: str) -> PromotionRun | None:
+        with self._lock:
+            return self._runs.get(promotion_id)
+
+    def running(self) -> tuple[PromotionRun, ...]:
+        with self._lock:
+            return tuple(run for run in self._runs.values() if not run.ended.is_set())
+
+    def _same_request(self, run: PromotionRun) -> PromotionRun | None:
+        if not run.request.request_id:
+            return None
+        who = (run.actor.issuer, run.actor.subject, run.request.request_id)
+        return next(
+            (
+                known
+                for known in self._runs.values()
+                if (known.actor.issuer, known.actor.subject, known.request.request_id) == who
+            ),
+            None,
+        )
