@@ -1,0 +1,121 @@
+"""Why an imgctl server may have refused a token. The server never says."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode
+
+from imgctl_core.client.oneline import one_line
+from imgctl_core.client.tokens import LoginSettings, Token, number
+
+_LEEWAY = 30.0
+_MAX_TOKEN = 8 * 1024
+_MAX_LIFETIME = 24 * 3600.0 + _LEEWAY
+
+
+def explain_refusal(token: Token, settings: LoginSettings, now: float) -> tuple[str, str]:
+    """Return what is probably wrong with a token that a server refused, and what to do.
+
+    Judged from the token's own claims, the settings it was asked for with, and this
+    machine's clock: `now`, seconds since 1970. When nothing is wrong from here, the
+    answer says what the server must be set to for this token to be accepted.
+    """
+    return _times(token, now) or _names(token, settings) or _form(token) or _server(token)
+
+
+def _times(token: Token, now: float) -> tuple[str, str] | None:
+    clock = "set this machine's clock, for instance with NTP, and log in again"
+    if token.expires_at <= now:
+        return (
+            f"the token expired {now - token.expires_at:.0f} s ago by this machine's clock",
+            "run the command again to log in anew; if it stays, check this machine's clock",
+        )
+    issued = number(token.claims.get("iat"))
+    if issued is not None and issued > now + _LEEWAY:
+        ahead = issued - now
+        return (f"your clock is at least {ahead:.0f} s behind the clock of Dex", clock)
+    start = number(token.claims.get("nbf"))
+    if start is not None and start > now + _LEEWAY:
+        return (f"the token is not valid for another {start - now:.0f} s", clock)
+    return None
+
+
+def _names(token: Token, settings: LoginSettings) -> tuple[str, str] | None:
+    issuer = token.claims.get("iss")
+    named = one_line(issuer) if isinstance(issuer, str) else "nobody"
+    if settings.dex_url and named.rstrip("/") != settings.dex_url.rstrip("/"):
+        return (
+            f"the token is from {named}, not from {one_line(settings.dex_url)}",
+            f"use --dex-url {named}, or log in at the Dex that the server trusts",
+        )
+    wanted = settings.wanted_audience
+    if wanted not in token.audiences:
+        return (
+            f"the token is for {_shown(token.audiences)}, not for {one_line(wanted)}",
+            "check --audience and --audience-mode against the server's OIDC_AUDIENCE",
+        )
+    return None
+
+
+def _form(token: Token) -> tuple[str, str] | None:
+    size = len(token.value)
+    if size > _MAX_TOKEN:
+        message = f"the token is {size} bytes long, more than the {_MAX_TOKEN} that servers take"
+        return message, "have Dex send fewer groups: it is their names that make a token long"
+    issued = number(token.claims.get("iat"))
+    if issued is not None and token.expires_at - issued > _MAX_LIFETIME:
+        hours = (token.expires_at - issued) / 3600
+        message = f"the token is good for {hours:.0f} hours, longer than servers take by default"
+        fix = (
+            "shorten expiry.idTokens in Dex's configuration, or raise the server's"
+            " OIDC_MAX_TOKEN_LIFETIME"
+        )
+        return message, fix
+    connector = _connector(token)
+    if connector not in ("", "ssh"):
+        message = (
+            f"the token was made by Dex's connector {one_line(connector)!r}, and servers take"
+            " only 'ssh' by default"
+        )
+        fix = (
+            "use --connector-id ssh, or have the connector added to the server's"
+            " OIDC_ALLOWED_CONNECTORS"
+        )
+        return message, fix
+    return None
+
+
+def _server(token: Token) -> tuple[str, str]:
+    issuer, audiences = one_line(str(token.claims.get("iss"))), _shown(token.audiences)
+    message = (
+        f"nothing is wrong with the token from here: it is from {issuer}, for {audiences},"
+        " and in date"
+    )
+    fix = (
+        f"check the server: its OIDC_ISSUER_URL must be exactly {issuer}, its OIDC_AUDIENCE"
+        f" {audiences}, and its clock right; its log has the reason"
+    )
+    return message, fix
+
+
+def _shown(audiences: tuple[str, ...]) -> str:
+    return one_line(" or ".join(audiences)) or "nobody"
+
+
+def _connector(token: Token) -> str:
+    """Return the connector that Dex wrote into `sub`, or an empty text.
+
+    `sub` is base64url of a protobuf message with two strings, user id (1) and connector
+    id (2), each shorter than 128 bytes in practice.
+    """
+    subject = token.claims.get("sub")
+    if not isinstance(subject, str):
+        return ""
+    try:
+        data = urlsafe_b64decode(subject + "=" * (-len(subject) % 4))
+        user_size = data[1]
+        connector = data[2 + user_size :]
+        if data[0] != 0x0A or connector[0] != 0x12 or connector[1] != len(connector) - 2:
+            return ""
+        return connector[2:].decode("utf-8")
+    except (ValueError, IndexError):
+        return ""

@@ -1,0 +1,172 @@
+"""Logging in: an SSH key's signature, traded at Dex for an OIDC token.
+
+The way with a cached token costs little and touches neither a key nor the network;
+everything that a real login needs is imported when it comes to that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from imgctl_core.client.explain import explain_refusal
+from imgctl_core.client.sshkeys import default_public_key, read_key_line
+from imgctl_core.client.tokencache import TokenCache, default_directory, entry_name
+from imgctl_core.client.tokens import AUDIENCE_MODES, LoginSettings, Token
+from imgctl_core.errors import InvalidSetting
+
+if TYPE_CHECKING:
+    from imgctl_core.client.dex import Dex, Provider
+    from imgctl_core.client.sshkeys import Signer
+
+__all__ = ["LoginSettings", "Token", "explain_refusal", "login", "logout"]
+
+AskPassphrase = Callable[[str], str]
+Say = Callable[[str], None]
+
+
+def _silent(line: str) -> None:
+    """Drop what would be said."""
+
+
+def login(
+    settings: LoginSettings,
+    *,
+    ask_passphrase: AskPassphrase | None = None,
+    say: Say = _silent,
+    use_cache: bool = True,
+) -> Token:
+    """Return a token for the server of `settings`, from the cache or by logging in.
+
+    `ask_passphrase` is called with a prompt when a key file has a passphrase; None means
+    that there is no terminal. `say` gets lines for the person who waits: keys that were
+    skipped, weak signatures. `use_cache` False asks for a new token even when one is at
+    hand; it replaces the cached one.
+
+    Raises:
+        InvalidSetting: a setting is missing or wrong; nothing was sent.
+        NoUsableKey, AgentUnavailable: there is no key to log in with.
+        LoginRefused: Dex said no.
+        IssuerUnreachable: Dex could not be reached or gave no usable answer.
+    """
+    settings = _complete(settings)
+    cache, name = _place(settings)
+    if use_cache and (token := cache.load(name, time.time())):
+        return token
+    token = _log_in(settings, ask_passphrase, say)
+    if not cache.store(name, token):
+        say("the token could not be kept on disk; the next command logs in again")
+    return token
+
+
+def logout(settings: LoginSettings) -> bool:
+    """Forget the cached token of these settings. Return whether there was one."""
+    cache, name = _place(_complete(settings))
+    return cache.drop(name)
+
+
+def _complete(settings: LoginSettings) -> LoginSettings:
+    """Return the settings with what this machine knows filled in."""
+    _check(settings)
+    return replace(
+        settings,
+        username=settings.username or _user_of_this_machine(),
+        pubkey_file=settings.pubkey_file or default_public_key(),
+    )
+
+
+def _place(settings: LoginSettings) -> tuple[TokenCache, str]:
+    """Return the cache, and the name that this login has in it."""
+    directory = str(settings.cache_dir) if settings.cache_dir else default_directory()
+    key = "the agent's keys"
+    if settings.pubkey_file is not None:
+        # Type and key, without the comment: parsing them would cost more than all else.
+        key = " ".join(read_key_line(settings.pubkey_file).split()[:2])
+    return TokenCache(directory), entry_name(settings, key=key)
+
+
+def _check(settings: LoginSettings) -> None:
+    if settings.audience_mode not in AUDIENCE_MODES:
+        raise InvalidSetting(
+            f"--audience-mode {settings.audience_mode!r} is unknown",
+            fix=f"use one of {', '.join(AUDIENCE_MODES)}",
+        )
+    for value, what, fix in (
+        (settings.dex_url, "which Dex to log in at", "--dex-url or set DEX_URL"),
+        (settings.client_id, "which client to be", "--client-id or set IMGCTL_CLIENT_ID"),
+        (settings.wanted_audience, "who the token is for", "--audience or set IMGCTL_AUDIENCE"),
+        (settings.connector_id, "which connector", "--connector-id or set IMGCTL_CONNECTOR_ID"),
+    ):
+        if not value:
+            raise InvalidSetting(f"a login needs to know {what}", fix=f"give {fix}")
+
+
+def _user_of_this_machine() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        raise InvalidSetting(
+            "this machine has no name for its user",
+            fix="give --username or set KUBECTL_SSH_USER",
+        ) from None
+
+
+def _log_in(settings: LoginSettings, ask_passphrase: AskPassphrase | None, say: Say) -> Token:
+    from imgctl_core.client.dex import Dex, dex_url
+    from imgctl_core.client.dexhttp import DexHttp
+    from imgctl_core.client.signers import open_signers
+
+    url = dex_url(settings)
+    found = open_signers(
+        settings.pubkey_file,
+        allow_rsa_sha1=settings.allow_rsa_sha1,
+        ask_passphrase=ask_passphrase,
+        say=say,
+    )
+    with found as signers, Dex(settings, DexHttp(url, ca_file=settings.ca_file), url) as dex:
+        return _first_accepted(dex, dex.discover(), signers, settings, say)
+
+
+def _first_accepted(
+    dex: Dex,
+    provider: Provider,
+    signers: tuple[Signer, ...],
+    settings: LoginSettings,
+    say: Say,
+) -> Token:
+    """Offer each key once; only a key that Dex or the agent turns down leads to the next."""
+    from imgctl_core.client import sshjwt
+    from imgctl_core.client.dexanswers import KeyRefused
+    from imgctl_core.errors import LoginRefused, NoUsableKey
+
+    refusals: list[KeyRefused] = []
+    unsigned: list[NoUsableKey] = []
+    for signer in signers:
+        if signer.key.is_rsa:
+            say(f"signing with SHA-1, which is weak but all that Dex takes from {signer.key}")
+        now = time.time()
+        signed = sshjwt.signing_input(
+            sshjwt.claims(
+                username=settings.username,
+                issuer=provider.issuer,
+                audience=settings.wanted_audience,
+                now=now,
+            )
+        )
+        try:
+            subject_token = sshjwt.assemble(signed, signer.sign(signed))
+            return dex.exchange(provider, subject_token, str(signer.key), now)
+        except NoUsableKey as error:
+            unsigned.append(error)
+        except KeyRefused as error:
+            refusals.append(error)
+    problems = [*refusals, *unsigned]
+    if len(problems) == 1:
+        raise problems[0]
+    if not refusals:
+        raise NoUsableKey("; ".join(error.message for error in problems), fix=unsigned[0].fix)
+    raise LoginRefused("; ".join(error.message for error in problems), fix=refusals[0].fix)
