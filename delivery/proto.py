@@ -35,6 +35,7 @@ _IMPORT = re.compile(r"^from imgctl\.v1 import imgctl_pb2", re.MULTILINE)
 
 def generate(root: Path = ROOT) -> None:
     """Generate into `imgctl_core/_proto` and write the lock."""
+    tools = Path(sys.executable).parent
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [
@@ -42,8 +43,8 @@ def generate(root: Path = ROOT) -> None:
                 "-m",
                 "grpc_tools.protoc",
                 "-Iproto",
-                f"--plugin=protoc-gen-mypy={Path(sys.executable).parent / 'protoc-gen-mypy'}",
-                f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).parent / 'protoc-gen-mypy_grpc'}",
+                f"--plugin=protoc-gen-mypy={tools / 'protoc-gen-mypy'}",
+                f"--plugin=protoc-gen-mypy_grpc={tools / 'protoc-gen-mypy_grpc'}",
                 f"--python_out={folder}",
                 f"--grpc_python_out={folder}",
                 f"--mypy_out={folder}",
@@ -81,10 +82,9 @@ def stale(root: Path = ROOT) -> list[str]:
         problems.append(f"{PROTO} has changed since code was generated from it")
     if recorded["tools"] != TOOLS:
         problems.append("the code was generated with other versions of the tools")
-    for name in FILES:
-        if recorded["generated"].get(name) != _hash(root / OUT / name):
-            problems.append(f"{OUT / name} is not as it was generated")
-    return problems
+    hashes = recorded["generated"]
+    changed = [name for name in FILES if hashes.get(name) != _hash(root / OUT / name)]
+    return problems + [f"{OUT / name} is not as it was generated" for name in changed]
 
 
 def _hash(path: Path) -> str:

@@ -1,0 +1,231 @@
+"""The make targets set up what they need, and say what is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+#: What a fresh machine has, beside make, git and a Python.
+BASE = (
+    "sh",
+    "make",
+    "git",
+    "awk",
+    "basename",
+    "cat",
+    "chmod",
+    "cut",
+    "dirname",
+    "env",
+    "id",
+    "mkdir",
+    "mktemp",
+    "rm",
+    "touch",
+)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """Return a folder that is the whole PATH, with no Python on it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in BASE:
+        found = shutil.which(name)
+        assert found is not None, name
+        (folder / name).symlink_to(found)
+    return folder
+
+
+@pytest.fixture
+def at(tree: Path, machine: Path, run: Run) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs make on that machine."""
+
+    def make(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return run("make", *arguments, cwd=tree, env={"PATH": str(machine), **env}, check=False)
+
+    return make
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text("#!/bin/sh\n" + text)
+    (folder / name).chmod(0o755)
+
+
+def fake_python(folder: Path, name: str, *, log: Path, version: str = "3.12.1") -> None:
+    """A Python that is new enough and makes venvs whose pip only notes its arguments."""
+    program(
+        folder,
+        name,
+        f"""case "$*" in
+--version) echo "Python {version}" ;;
+*"-m venv"*)
+    for last; do :; done
+    mkdir -p "$last/bin"
+    cat "$0" >"$last/bin/python"; chmod 755 "$last/bin/python"
+    printf '#!/bin/sh\\necho "imgctl $*"\\n' >"$last/bin/imgctl"; chmod 755 "$last/bin/imgctl" ;;
+*"pip install"*) echo "$*" >>"{log}" ;;
+*requirements.py*) exec {sys.executable} "$@" ;;
+esac
+""",
+    )
+
+
+OLD = 'case "$*" in --version) echo "Python 3.9.2" ;; *version_info*) exit 1 ;; esac\n'
+SHIM = 'echo "pyenv: not found" >&2; exit 127\n'
+
+
+def test_help_names_every_target(run: Run, root: Path) -> None:
+    shown = run("make", cwd=root).stdout
+    targets = re.findall(r"^\.PHONY: (\S+)$", (root / "Makefile").read_text(), re.MULTILINE)
+    for target in targets:
+        assert re.search(rf"^make {target}\s+\S", shown, re.MULTILINE), target
+    assert {"demo", "test", "lint", "proto", "build", "peers", "bench", "clean"} <= set(targets)
+
+
+def test_without_python(at: Run) -> None:
+    done = at("demo")
+    assert done.returncode != 0
+    assert "imgctl needs Python 3.11 or newer" in done.stderr
+
+
+def test_python_too_old(at: Run, machine: Path) -> None:
+    program(machine, "python3", OLD)
+    done = at("demo")
+    assert done.returncode != 0
+    assert "there is none here (Python 3.9.2)" in done.stderr
+    assert "apt-get install python3" in done.stderr
+
+
+def test_named_python_too_old(at: Run, machine: Path, tmp_path: Path) -> None:
+    fake_python(machine, "python3", log=tmp_path / "log")
+    program(machine, "mine", OLD)
+    done = at("demo", "PYTHON=mine")
+    assert done.returncode != 0
+    assert "Python 3.9.2" in done.stderr
+
+
+def test_newer_python_beside_an_older_one(at: Run, machine: Path, tmp_path: Path) -> None:
+    program(machine, "python3", OLD)
+    program(machine, "python3.13", SHIM)
+    fake_python(machine, "python3.12", log=tmp_path / "log")
+    done = at("demo")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "imgctl sandbox --demo"
+
+
+def test_venv_module_absent(at: Run, machine: Path) -> None:
+    program(
+        machine,
+        "python3",
+        'case "$*" in --version) echo "Python 3.11.2" ;; *ensurepip*) exit 1 ;; esac\n',
+    )
+    done = at("test")
+    assert done.returncode != 0
+    assert "Python 3.11.2 is here, but its venv module is not complete" in done.stderr
+    assert "apt-get install python3-venv" in done.stderr
+
+
+def test_demo_installs_the_sandbox_once(at: Run, machine: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    for _ in range(2):
+        assert at("demo").returncode == 0
+    (line,) = log.read_text().splitlines()
+    assert line.endswith("--editable .[sandbox]")
+
+
+def test_it_is_done_again_when_pyproject_changes(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    assert at("demo").returncode == 0
+    later = (tree / ".venv/.installed-demo").stat().st_mtime + 5
+    os.utime(tree / "pyproject.toml", (later, later))
+    assert at("demo").returncode == 0
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_nothing_is_recorded_when_installing_fails(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    fake_python(machine, "python3", log=tmp_path / "no" / "such" / "folder")
+    assert at("demo").returncode != 0
+    assert not (tree / ".venv/.installed-demo").exists()
+
+
+def test_uv_is_used_when_it_is_there(at: Run, machine: Path, tree: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "base", log=tmp_path / "pip")
+    program(
+        machine,
+        "uv",
+        f'echo "$*" >>"{log}"\n[ "$1" != venv ] || base -m venv "{tree}/.venv"\n',
+    )
+    done = at("demo")
+    assert done.returncode == 0, done.stderr
+    made, installed = log.read_text().splitlines()
+    assert made.startswith("venv ")
+    assert ">=3.11" in made
+    assert installed.endswith("--editable .[sandbox]")
+    assert not (tmp_path / "pip").exists()
+
+
+def test_a_full_environment_serves_the_demo(at: Run, machine: Path, tree: Path) -> None:
+    (tree / ".venv/bin").mkdir(parents=True)
+    program(tree / ".venv/bin", "imgctl", 'echo "imgctl $*"\n')
+    (tree / ".venv/.installed-dev").touch()
+    done = at("demo")
+    assert done.stdout.splitlines() == ["imgctl sandbox --demo"]
+
+
+def test_development_group_reaches_every_pip(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    program(machine, "pytest", "exit 0\n")
+    at("test")
+    (line,) = log.read_text().splitlines()
+    assert line.endswith("--editable .[sandbox,testing] --requirement .venv/dev.txt")
+    wanted = (tree / ".venv/dev.txt").read_text().splitlines()
+    assert "pytest-xdist" in wanted
+    assert not [name for name in wanted if name.startswith("imgctl")]
+
+
+@pytest.mark.parametrize("code", [1, 2, 5])
+def test_make_test_fails_as_pytest_does(at: Run, tree: Path, code: int) -> None:
+    (tree / ".venv/bin").mkdir(parents=True)
+    program(tree / ".venv/bin", "pytest", f"exit {code}\n")  # 5: no test was collected
+    (tree / ".venv/.installed-dev").touch()
+    assert at("test").returncode != 0
+
+
+def test_lint_stops_at_the_first_tool_that_complains(at: Run, tree: Path, tmp_path: Path) -> None:
+    (tree / ".venv/bin").mkdir(parents=True)
+    log = tmp_path / "log"
+    for name in ("ruff", "lint-imports"):
+        program(tree / ".venv/bin", name, f'echo "{name} $*" >>"{log}"\n')
+    program(tree / ".venv/bin", "mypy", "exit 1\n")
+    (tree / ".venv/.installed-dev").touch()
+    assert at("lint").returncode != 0
+    assert log.read_text().splitlines() == ["ruff check .", "ruff format --check ."]
+
+
+def test_scripts_are_valid_shell(root: Path, run: Run) -> None:
+    scripts = [*root.glob("delivery/*.sh"), root / ".ci/run"]
+    assert len(scripts) >= 6
+    for path in scripts:
+        shell = "bash" if path.name == "run" else "sh"
+        assert os.access(path, os.X_OK), path
+        run(shell, "-n", path, cwd=root)
