@@ -1,0 +1,1 @@
+"""The commands, a module each. `imgctl_cli.main` imports the one that is asked for."""

@@ -1,0 +1,155 @@
+"""`imgctl promote`: the main job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from imgctl_cli import exits
+from imgctl_cli.connection import Connection, Session, connection_options
+from imgctl_cli.display import clean
+from imgctl_cli.following import conclude, follow
+from imgctl_cli.options import Notes, output_options
+from imgctl_cli.output import errors, text
+from imgctl_cli.settings import ClientCommand, Value, setting_options, values
+from imgctl_core.errors import ImgctlError, InvalidReference, MissingEnvironment
+from imgctl_core.models import OnConflict, PlanReport, PromotionRequest
+
+if TYPE_CHECKING:
+    from imgctl_core.client.api import Client
+
+T = TypeVar("T")
+
+
+@click.command("promote", cls=ClientCommand)
+@click.argument("refs", metavar="[REF]...", nargs=-1)
+@click.option("-r", "--ref", "named", multiple=True, metavar="REF", help="The same as REF.")
+@setting_options("source", "destination")
+@click.option("--plan", is_flag=True, help="Show what would happen, and write nothing.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(("fail", "replace")),
+    default="fail",
+    show_default=True,
+    help="What to do when the destination holds something else.",
+)
+@click.option("--show-token", is_flag=True, help="Print the OIDC token before the result.")
+@output_options
+@connection_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    refs: tuple[str, ...],
+    named: tuple[str, ...],
+    plan: bool,
+    on_conflict: str,
+    show_token: bool,
+    output: str,
+    **_settings: str,
+) -> int:
+    """Promote an artifact to an environment.
+
+    \b
+    imgctl promote myapp:v1.0.0 --source dev --destination prod
+    imgctl promote myapp@sha256:9f2c… -d prod --plan
+    imgctl promote spa:shop:1.4.2 -d prod -o json
+
+    Ctrl-C leaves the promotion running and prints how to follow it again.
+    """  # noqa: D301 - \b keeps lines apart in click's help
+    as_json = output == "json"
+    notes = Notes(as_json=as_json)
+    settings = values(ctx)
+    request = _request(refs, named, settings, on_conflict)
+    with Session(Connection.of(settings, notes), notes) as session:
+        if plan:
+            report = _showing_token(session, lambda api: api.plan(request), show_token, as_json)
+            return _conclude_plan(report, as_json=as_json, token=session.token * show_token)
+        started = _showing_token(session, lambda api: api.start(request), show_token, as_json)
+        ended = follow(session, started.id, as_json=as_json)
+        return conclude(ended, as_json=as_json, token=session.token * show_token)
+
+
+def _request(
+    refs: tuple[str, ...],
+    named: tuple[str, ...],
+    settings: Mapping[str, Value],
+    on_conflict: str,
+) -> PromotionRequest:
+    """Return the request, after every check that needs no server.
+
+    Raises:
+        InvalidReference: a ref can't be one of any kind.
+        MissingEnvironment: there is no destination.
+    """
+    if refs and named:
+        raise click.UsageError("a ref is given both with --ref and without: give it once")
+    wanted = refs or named
+    if not wanted:
+        raise click.UsageError("no ref is given: say what to promote, such as myapp:v1.0.0")
+    for ref in wanted:
+        _check_ref(ref)
+    if not settings["destination"].text:
+        raise MissingEnvironment(
+            "no destination is given",
+            fix="pass --destination, or set IMGCTL_DEFAULT_DESTINATION",
+        )
+    return PromotionRequest(
+        refs=wanted,
+        source=settings["source"].text,
+        destination=settings["destination"].text,
+        on_conflict=OnConflict(on_conflict),
+        # A call that is made again after a refused token must not be a second promotion.
+        request_id=f"cli-{os.urandom(16).hex()}",
+    )
+
+
+def _check_ref(ref: str) -> None:
+    """Refuse what is a ref in no grammar; which kinds there are, only the server knows."""
+    shown = clean(ref)
+    if not ref.strip():
+        raise InvalidReference("the ref is empty", fix="say what to promote: myapp:v1.0.0")
+    if shown != ref:
+        raise InvalidReference(
+            f"{shown!r} is no ref: it has characters in it that can't be seen",
+            fix="type it by hand",
+        )
+    if ":" not in ref and "@" not in ref:
+        raise InvalidReference(
+            f"{shown!r} has neither a tag nor a digest, and there is no default one",
+            fix=f"add one: {shown}:v1.0.0, or {shown}@sha256:…",
+        )
+
+
+def _showing_token(
+    session: Session, call: Callable[[Client], T], show_token: bool, as_json: bool
+) -> T:
+    """Make the first call, and show the token it was made with, whether it fails or not."""
+    try:
+        return session.ask(call)
+    except ImgctlError:
+        if show_token and as_json:
+            from imgctl_cli.output import json
+
+            click.echo(json.document({"token": session.token}))
+        raise
+    finally:
+        if show_token and not as_json:
+            click.echo(session.token)
+
+
+def _conclude_plan(report: PlanReport, *, as_json: bool, token: str) -> int:
+    if as_json:
+        from imgctl_cli.output import json
+
+        click.echo(json.plan(report, token))
+    else:
+        for line in text.plan(report):
+            click.echo(line)
+    code = exits.of_plan(report)
+    if code != exits.OK:
+        errors.of_items(report.items, as_json=as_json)
+    return code

@@ -1,0 +1,228 @@
+"""From settings to a conversation with the server: log in, call, log in afresh once."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from imgctl_cli.options import Notes
+from imgctl_cli.settings import Origin, Value, setting_options
+from imgctl_core.errors import InvalidSetting, TokenRefused
+from imgctl_core.models import Progress, Promotion
+
+if TYPE_CHECKING:
+    from imgctl_core.client.api import Client
+    from imgctl_core.client.login import LoginSettings, Token
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+#: What it takes to talk to the server, in the order of the help.
+CONNECTION = (
+    "server",
+    "dex_url",
+    "client_id",
+    "client_secret",
+    "client_secret_file",
+    "pubkey_file",
+    "username",
+    "audience",
+    "audience_mode",
+    "connector_id",
+    "ca_file",
+)
+
+
+def connection_options(function: F) -> F:
+    """Give a command the flags of every setting that a connection needs."""
+    return setting_options(*CONNECTION)(function)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Which server, and who logs in where. Made before any network is touched."""
+
+    server: str
+    dex_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    audience: str
+    audience_mode: str
+    connector_id: str
+    pubkey_file: Path | None
+    username: str
+    ca_file: Path | None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Value], notes: Notes) -> Connection:
+        """Check and combine the settings.
+
+        Raises:
+            InvalidSetting: one that is needed is missing, or two contradict each other.
+        """
+        from imgctl_core.client.channel import default_audience
+
+        def text(name: str) -> str:
+            return values[name].text
+
+        def path(name: str) -> Path | None:
+            return Path(text(name)) if text(name) else None
+
+        for name in ("server", "dex_url", "client_id"):
+            _require(values[name])
+        if values["client_secret"].origin is Origin.FLAG:
+            notes.say(
+                "warning: a secret given by flag can be read by everyone on this machine; "
+                "use IMGCTL_CLIENT_SECRET or --client-secret-file"
+            )
+        return cls(
+            server=text("server"),
+            dex_url=text("dex_url"),
+            client_id=text("client_id"),
+            client_secret=client_secret(values["client_secret"], values["client_secret_file"]),
+            audience=text("audience") or default_audience(text("server")),
+            audience_mode=text("audience_mode"),
+            connector_id=text("connector_id"),
+            pubkey_file=path("pubkey_file"),
+            username=text("username"),
+            ca_file=path("ca_file"),
+        )
+
+
+def _require(value: Value) -> None:
+    if not value.text:
+        setting = value.setting
+        raise InvalidSetting(
+            f"no {setting.name.replace('_', ' ')} is given",
+            fix=f"pass {setting.flags[-1]}, set {setting.variable}, or put {setting.name} "
+            "into the settings file",
+        )
+
+
+def client_secret(direct: Value, file: Value) -> str:
+    """Return the client secret, from the stronger of the two settings that can give it.
+
+    Raises:
+        InvalidSetting: both are given in the same way, or the file can't be read.
+    """
+    if not file.text or (direct.text and direct.origin.strength > file.origin.strength):
+        return direct.text
+    if direct.text and direct.origin is file.origin:
+        raise InvalidSetting(
+            "both a client secret and a file with one are given", fix="give one of them"
+        )
+    try:
+        return Path(file.text).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InvalidSetting(
+            f"the client secret file {file.text} can't be read: {why}",
+            fix="name a readable file with --client-secret-file or IMGCTL_CLIENT_SECRET_FILE",
+        ) from error
+
+
+class Session:
+    """A conversation with the server by someone who is logged in."""
+
+    def __init__(self, connection: Connection, notes: Notes) -> None:
+        """Log in, with a cached token if there is one, and open a channel.
+
+        Raises:
+            NotAuthenticated: Dex or the SSH key did not let us in.
+            IssuerUnreachable: Dex could not be reached.
+            InvalidSetting: a setting makes no sense.
+        """
+        from imgctl_core.client.api import Client
+        from imgctl_core.client.channel import Target
+        from imgctl_core.client.login import LoginSettings
+
+        self._notes = notes
+        self._login_settings = LoginSettings(
+            dex_url=connection.dex_url,
+            client_id=connection.client_id,
+            client_secret=connection.client_secret,
+            audience=connection.audience,
+            audience_mode=connection.audience_mode,
+            connector_id=connection.connector_id,
+            pubkey_file=connection.pubkey_file,
+            username=connection.username,
+            ca_file=connection.ca_file,
+        )
+        self._since = time.time()
+        self._token = log_in(self._login_settings, notes, use_cache=True)
+        self._client = Client(Target(connection.server, connection.ca_file), lambda: self.token)
+
+    def __enter__(self) -> Self:
+        self._client.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._client.__exit__(*raised)
+
+    @property
+    def token(self) -> str:
+        """The token that calls are made with, a secret."""
+        return self._token.value
+
+    def ask(self, call: Callable[[Client], T]) -> T:
+        """Make a call; when the server refuses a cached token, once more with a fresh one.
+
+        Raises:
+            TokenRefused: the fresh one is refused too; the message says what our own copy
+                of it tells about why, because the server never does.
+        """
+        try:
+            return call(self._client)
+        except TokenRefused:
+            if self._fresh:
+                raise self._explained() from None
+        self._notes.say("the server refused the cached token: logging in afresh")
+        self._since = time.time()
+        self._token = log_in(self._login_settings, self._notes, use_cache=False)
+        try:
+            return call(self._client)
+        except TokenRefused:
+            raise self._explained() from None
+
+    def watch(self, promotion_id: str) -> Iterator[Progress | Promotion]:
+        """Follow a promotion. The first message, or the refusal, comes through `ask`."""
+
+        def begin(client: Client) -> Iterator[Progress | Promotion]:
+            stream = client.watch(promotion_id)
+            return chain(list(islice(stream, 1)), stream)
+
+        return self.ask(begin)
+
+    @property
+    def _fresh(self) -> bool:
+        # Dex stamps what it issues. With a clock that is ahead of Dex's, a fresh token
+        # looks cached, and the price is one login more.
+        issued = self._token.claims.get("iat")
+        return isinstance(issued, int | float) and issued >= int(self._since)
+
+    def _explained(self) -> TokenRefused:
+        from imgctl_core.client.login import explain_refusal
+
+        why, fix = explain_refusal(self._token, self._login_settings, time.time())
+        return TokenRefused(f"the server refused the token: {why}", fix=fix)
+
+
+def log_in(settings: LoginSettings, notes: Notes, *, use_cache: bool) -> Token:
+    from imgctl_core.client.login import login
+
+    ask = _ask_passphrase if sys.stdin.isatty() and sys.stderr.isatty() else None
+    return login(settings, ask_passphrase=ask, say=notes.say, use_cache=use_cache)
+
+
+def _ask_passphrase(prompt: str) -> str:
+    from getpass import getpass
+
+    try:
+        return getpass(prompt)
+    except EOFError:
+        return ""
