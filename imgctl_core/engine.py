@@ -181,6 +181,11 @@ class Engine:
         if run.ended.is_set():
             yield run.promotion()
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server takes no new promotions any more."""
+        return self._draining.is_set()
+
     def drain(self, seconds: float) -> None:
         """Take no new promotions, let the running ones end, cancel what is left then."""
         self._draining.set()

@@ -44,7 +44,7 @@ class Notifications:
             )
             with self._lock:
                 self._threads.add(thread)
-            thread.start()
+                thread.start()
 
     def close(self, seconds: float) -> None:
         """Wait at most that long for what is under way, then close the notifiers."""
