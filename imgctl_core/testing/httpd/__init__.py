@@ -1,0 +1,27 @@
+"""A small HTTP/1.1 server for the kit's fakes: keep-alive, TLS, a request log, faults."""
+
+from __future__ import annotations
+
+from imgctl_core.testing.httpd.faults import Fault, Hook, Injected
+from imgctl_core.testing.httpd.messages import (
+    ClientGone,
+    FileBody,
+    Headers,
+    Request,
+    RequestRecord,
+    Response,
+)
+from imgctl_core.testing.httpd.server import HttpServer
+
+__all__ = [
+    "ClientGone",
+    "Fault",
+    "FileBody",
+    "Headers",
+    "Hook",
+    "HttpServer",
+    "Injected",
+    "Request",
+    "RequestRecord",
+    "Response",
+]
