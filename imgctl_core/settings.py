@@ -28,6 +28,7 @@ from pydantic_settings import (
 
 from imgctl_core.errors import InvalidSetting
 from imgctl_core.hosts import is_loopback
+from imgctl_core.problems import Problem, most_telling
 from imgctl_core.suggest import nearest
 
 #: The original tool's default. Nobody real is in it, so it lets nobody in.
@@ -339,16 +340,12 @@ def _build(cls: type[_TableT], layers: _Layers, key: str) -> _TableT:
     try:
         return cls.from_layers(layers)
     except ValidationError as error:
-        raise _explain(error, cls, key, layers) from None
+        raise _explain(most_telling(error), cls, key) from None
 
 
-def _explain(
-    error: ValidationError, cls: type[_Table], key: str, layers: _Layers
-) -> InvalidSetting:
-    # Neither the value nor pydantic's `input` is shown: it may be a secret.
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
+def _explain(problem: Problem, cls: type[_Table], key: str) -> InvalidSetting:
+    name = problem.name.partition(".")[0]
+    if problem.unknown:
         return InvalidSetting(
             f"the settings file has an unknown key {name!r} in [{key}]",
             fix=nearest(name, cls.model_fields),
@@ -356,9 +353,9 @@ def _explain(
     what = f"{key}.{name}" if name else f"[{key}]"
     if name and key in ("server", "oidc", "plugins"):
         what = f"{cls.variable(name)} ({what} in the settings file)"
-    if first["type"] == "missing":
+    if problem.missing:
         return InvalidSetting(f"{what} is required", fix=f"set {cls.variable(name)}")
-    return InvalidSetting(f"{what}: {first['msg'].removeprefix('Value error, ')}")
+    return InvalidSetting(f"{what}: {problem.message}")
 
 
 def _origin(cls: type[_Table], name: str, layers: _Layers, path: Path | None) -> str:

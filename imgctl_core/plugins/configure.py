@@ -11,6 +11,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from imgctl_core.errors import InvalidSetting
 from imgctl_core.notifier import Notifier
 from imgctl_core.plugins.registry import PluginRegistry
+from imgctl_core.problems import most_telling
 from imgctl_core.promoter import Promoter
 from imgctl_core.settings import ServerSettings, canonical_name
 from imgctl_core.suggest import nearest
@@ -122,17 +123,16 @@ def _validate(model: type[_ModelT], values: Mapping[str, object], where: str) ->
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        # Neither the value nor pydantic's `input` is shown: it may be a secret.
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
+        problem = most_telling(error)
+        if problem.unknown:
             raise InvalidSetting(
-                f"{where} has an unknown key {name!r}", fix=nearest(name, model.model_fields)
+                f"{where} has an unknown key {problem.name!r}",
+                fix=nearest(problem.name, model.model_fields),
             ) from None
-        if first["type"] == "missing":
-            raise InvalidSetting(f"{where} needs {name!r}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise InvalidSetting(f"{where}: {name + ': ' if name else ''}{message}") from None
+        if problem.missing:
+            raise InvalidSetting(f"{where} needs {problem.name!r}") from None
+        name = f"{problem.name}: " if problem.name else ""
+        raise InvalidSetting(f"{where}: {name}{problem.message}") from None
 
 
 def _check_kinds(registry: PluginRegistry, settings: ServerSettings) -> None:
