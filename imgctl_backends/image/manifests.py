@@ -1,0 +1,108 @@
+"""Manifests: what an image is made of, read from bytes that are never changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from imgctl_backends.image.digests import is_digest
+from imgctl_core.errors import EndpointFailed
+
+_OCI = "application/vnd.oci.image"
+_DOCKER = "application/vnd.docker.distribution.manifest"
+
+OCI_MANIFEST: Final = f"{_OCI}.manifest.v1+json"
+OCI_INDEX: Final = f"{_OCI}.index.v1+json"
+DOCKER_MANIFEST: Final = f"{_DOCKER}.v2+json"
+DOCKER_LIST: Final = f"{_DOCKER}.list.v2+json"
+
+MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+INDEXES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
+
+#: Every kind of manifest that we can copy; others a registry should not send us.
+ACCEPT: Final = f"{OCI_MANIFEST}, {OCI_INDEX}, {DOCKER_MANIFEST}, {DOCKER_LIST}"
+
+# Layers that a publisher keeps on a server of its own (image-spec, "Non-Distributable
+# Layers"): a registry may do without their bytes.
+_FOREIGN = ("application/vnd.oci.image.layer.nondistributable.", ".foreign.diff.")
+
+#: ECR and the distribution registry have no such limit, but no image comes near it.
+_MOST_ENTRIES: Final = 10_000
+_LARGEST: Final = 2**50
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A pointer to content: its type, digest and size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest as the source holds it, and what it points at."""
+
+    digest: str
+    media_type: str
+    content: bytes
+    blobs: tuple[Descriptor, ...] = ()
+    children: tuple[Descriptor, ...] = ()
+
+
+def parse_manifest(digest: str, content: bytes, content_type: str) -> Manifest:
+    """Read a manifest of one of the four types.
+
+    `content_type` is the header's, for OCI manifests that don't say what they are.
+
+    Raises:
+        EndpointFailed: it is none of them, or malformed.
+    """
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _bad(digest, "it is no JSON") from error
+    if not isinstance(data, dict):
+        raise _bad(digest, "it is no JSON object")
+    sent_as = content_type.partition(";")[0].strip().lower()
+    media_type = data.get("mediaType", sent_as)
+    if media_type not in MANIFESTS | INDEXES or data.get("schemaVersion") != 2:
+        raise _bad(digest, f"its type is {str(media_type)[:100]!r}, which we can't copy")
+    # A document that can be read both ways could mean one image to us and another to
+    # whoever runs it.
+    if "manifests" in data and ("layers" in data or "config" in data):
+        raise _bad(digest, "it is an index and an image at once")
+    if media_type in INDEXES:
+        entries = _descriptors(digest, data.get("manifests"))
+        children = tuple(entry for entry in entries if entry.media_type in MANIFESTS | INDEXES)
+        blobs = tuple(entry for entry in entries if entry.media_type not in MANIFESTS | INDEXES)
+        return Manifest(digest, media_type, content, blobs, children)
+    config = _descriptors(digest, [data.get("config")])
+    return Manifest(digest, media_type, content, config + _descriptors(digest, data.get("layers")))
+
+
+def _descriptors(digest: str, entries: Any) -> tuple[Descriptor, ...]:
+    if not isinstance(entries, list) or len(entries) > _MOST_ENTRIES:
+        raise _bad(digest, "its list of contents is missing or too long")
+    return tuple(_descriptor(digest, entry) for entry in entries)
+
+
+def _descriptor(digest: str, entry: Any) -> Descriptor:
+    if not isinstance(entry, dict):
+        raise _bad(digest, "one of its entries is no descriptor")
+    media_type, named, size = entry.get("mediaType"), entry.get("digest"), entry.get("size")
+    if not isinstance(media_type, str):
+        raise _bad(digest, "one of its entries has no type")
+    if not is_digest(named):
+        raise _bad(digest, "one of its entries has a digest that we can't check")
+    if type(size) is not int or not 0 <= size <= _LARGEST:
+        raise _bad(digest, "one of its entries has no usable size")
+    foreign = any(mark in media_type for mark in _FOREIGN)
+    return Descriptor(media_type, str(named), size, foreign)
+
+
+def _bad(digest: str, why: str) -> EndpointFailed:
+    return EndpointFailed(f"the manifest {digest} can't be promoted: {why}")
