@@ -1,0 +1,187 @@
+"""The calls, typed on both sides. No `grpc.RpcError` ever leaves this module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+import grpc
+
+from imgctl_core._proto import imgctl_pb2 as pb
+from imgctl_core._proto.imgctl_pb2_grpc import ImgCtlStub
+from imgctl_core.client import convert
+from imgctl_core.client.channel import open_channel
+from imgctl_core.client.target import Target, parse
+from imgctl_core.errors import ImgctlError, NotAuthenticated, StreamCut
+
+if TYPE_CHECKING:
+    from imgctl_core.models import (
+        AuthReport,
+        EnvironmentInfo,
+        PlanReport,
+        PluginInfo,
+        Progress,
+        Promotion,
+        PromotionRequest,
+    )
+
+#: The server looks at no longer token (`imgctl_core.server.limits`), in bytes.
+MAX_TOKEN: Final = 8 * 1024
+
+#: How long a plan may take, in seconds: the server looks at both endpoints for it.
+PLAN_SECONDS: Final = 300.0
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+
+class Client:
+    """Calls one server. Safe to use from several threads; a context manager."""
+
+    def __init__(self, target: Target, token: str | Callable[[], str]) -> None:
+        """Take the server and the token, or what gives one; it is asked at every call.
+
+        Nothing is connected before the first call.
+
+        Raises:
+            InvalidSetting: the address is no address, a token would travel there in
+                clear, or the CA file can't be used.
+        """
+        self._target = target
+        self._token = token
+        self._endpoint = parse(target)
+        self._channel = open_channel(target, self._endpoint)
+        self._stub = ImgCtlStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._channel.close()
+
+    def start(self, request: PromotionRequest) -> Promotion:
+        """Start a promotion and return it as it stands."""
+        answer = self._call(self._stub.StartPromotion, convert.start_request(request))
+        return convert.promotion(answer.promotion)
+
+    def promote(self, request: PromotionRequest) -> Promotion:
+        """Promote one reference and return the promotion when it is over.
+
+        Raises:
+            ImgctlError: the class says what kept it from being promoted.
+            StreamCut: the connection was lost; the promotion may be running still.
+        """
+        with self._errors(promotion_id=""):
+            answer = self._stub.Promote(
+                convert.promote_request(request), credentials=self._credentials()
+            )
+        ended = convert.promotion(answer.promotion)
+        if ended.outcome is None or not ended.outcome.good:
+            raise self._cut(ended.id)
+        return ended
+
+    def watch(self, promotion_id: str) -> Iterator[Progress | Promotion]:
+        """Yield progress as it comes, and last the ended promotion.
+
+        Raises:
+            StreamCut: the stream ended before that.
+        """
+        call = self._stub.WatchPromotion(
+            pb.WatchPromotionRequest(id=promotion_id), credentials=self._credentials()
+        )
+        try:
+            with self._errors(promotion_id=promotion_id):
+                for expected, message in enumerate(call, start=1):
+                    if message.sequence != expected:
+                        break
+                    if message.HasField("result"):
+                        ended = convert.promotion(message.result)
+                        if ended.outcome is None:
+                            break
+                        yield ended
+                        return
+                    yield convert.progress(message.progress)
+        finally:
+            call.cancel()
+        raise self._cut(promotion_id)
+
+    def get(self, promotion_id: str) -> Promotion:
+        """Return a promotion as it stands."""
+        answer = self._call(self._stub.GetPromotion, pb.GetPromotionRequest(id=promotion_id))
+        return convert.promotion(answer.promotion)
+
+    def cancel(self, promotion_id: str) -> Promotion:
+        """Ask a promotion to stop, and return it as it stands."""
+        answer = self._call(self._stub.CancelPromotion, pb.CancelPromotionRequest(id=promotion_id))
+        return convert.promotion(answer.promotion)
+
+    def plan(self, request: PromotionRequest) -> PlanReport:
+        """Return what a promotion would do. Nothing is written."""
+        seconds = max(PLAN_SECONDS, self._target.timeout)
+        answer = self._call(
+            self._stub.PlanPromotion, convert.plan_request(request), seconds=seconds
+        )
+        return convert.plan(answer)
+
+    def environments(self) -> tuple[EnvironmentInfo, ...]:
+        """Return the server's environments, with what the caller may do there."""
+        answer = self._call(self._stub.ListEnvironments, pb.ListEnvironmentsRequest())
+        return convert.environments(answer)
+
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """Return the server's plugins and what became of them."""
+        return convert.plugins(self._call(self._stub.ListPlugins, pb.ListPluginsRequest()))
+
+    def auth_check(self) -> AuthReport:
+        """Return who the caller is to the server."""
+        return convert.auth_check(self._call(self._stub.AuthCheck, pb.AuthCheckRequest()))
+
+    def _call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        seconds: float | None = None,
+    ) -> ResponseT:
+        credentials = self._credentials()
+        with self._errors():
+            return method(request, timeout=seconds or self._target.timeout, credentials=credentials)
+
+    def _credentials(self) -> grpc.CallCredentials:
+        token = self._token if isinstance(self._token, str) else self._token()
+        if len(token) > MAX_TOKEN:
+            raise NotAuthenticated(
+                f"the token has {len(token)} bytes, and the server takes {MAX_TOKEN}",
+                fix="it lists the groups you are in: ask for fewer groups in the token",
+            )
+        if not token or not all("!" <= char <= "~" for char in token):
+            raise NotAuthenticated("what was given as a token is none", fix="log in again")
+        return grpc.access_token_call_credentials(token)
+
+    @contextmanager
+    def _errors(self, *, promotion_id: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as failed:
+            raise self._typed(failed, promotion_id) from None
+
+    def _typed(self, failed: Any, promotion_id: str | None) -> ImgctlError:
+        from imgctl_core.client import refusals
+
+        return refusals.error_of(failed, self._target, self._endpoint, promotion_id=promotion_id)
+
+    def _cut(self, promotion_id: str) -> StreamCut:
+        from imgctl_core.client import refusals
+
+        return refusals.cut(promotion_id)

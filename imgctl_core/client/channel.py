@@ -1,0 +1,91 @@
+"""The connection: TLS or this very machine, and nothing in between."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from imgctl_core.client.target import Endpoint, Target
+from imgctl_core.errors import InvalidSetting
+
+#: The server's limits (`imgctl_core.server.limits`): request, answer and headers, in bytes.
+MAX_REQUEST: Final = 1024 * 1024
+MAX_RESPONSE: Final = 16 * 1024 * 1024
+MAX_METADATA: Final = 32 * 1024
+
+#: Where systems keep the certificates they trust, in one file. gRPC brings a list of its
+#: own, in which a company's authority, installed on the machine, is missing.
+_SYSTEM_ROOTS: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # Alpine, macOS
+)
+
+
+def open_channel(target: Target, endpoint: Endpoint) -> grpc.Channel:
+    """Return a channel. It connects at the first call.
+
+    Raises:
+        InvalidSetting: the CA file can't be used.
+    """
+    credentials = _credentials(target, endpoint)
+    return grpc.secure_channel(endpoint.uri, credentials, options=_options(target, endpoint))
+
+
+def _credentials(target: Target, endpoint: Endpoint) -> grpc.ChannelCredentials:
+    if endpoint.tls:
+        return grpc.ssl_channel_credentials(root_certificates=_roots(target.ca_file))
+    # Plain HTTP/2, refused by gRPC itself when the peer turns out not to be local. Unlike
+    # an insecure channel it carries call credentials.
+    kind = grpc.LocalConnectionType.UDS if endpoint.path else grpc.LocalConnectionType.LOCAL_TCP
+    return grpc.local_channel_credentials(kind)
+
+
+def _options(target: Target, endpoint: Endpoint) -> list[tuple[str, int]]:
+    milliseconds = max(1, int(target.timeout * 1000))
+    return [
+        ("grpc.max_send_message_length", MAX_REQUEST),
+        ("grpc.max_receive_message_length", MAX_RESPONSE),
+        ("grpc.max_metadata_size", MAX_METADATA),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA),
+        # Also how long one attempt to connect may take; gRPC's own value is 20 s.
+        ("grpc.min_reconnect_backoff_ms", milliseconds),
+        ("grpc.dns_ares_query_timeout", milliseconds),
+        # Saves a TXT lookup, and nobody's DNS decides how we retry.
+        ("grpc.service_config_disable_resolution", 1),
+        # Notices within a minute a server that vanished during a silent call.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # gRPC would send even loopback addresses through the proxy of the environment.
+        ("grpc.enable_http_proxy", 0 if endpoint.loopback else 1),
+    ]
+
+
+def _roots(ca_file: Path | None) -> bytes | None:
+    """Return the certificates to trust, in PEM form; None for those that gRPC brings."""
+    if ca_file is not None:
+        return _read(str(ca_file), "the CA file")
+    for variable in ("SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"):
+        if name := os.environ.get(variable):
+            return _read(name, variable)
+    for name in _SYSTEM_ROOTS:
+        try:
+            return Path(name).read_bytes()
+        except OSError:
+            continue
+    return None
+
+
+def _read(name: str, what: str) -> bytes:
+    try:
+        pem = Path(name).read_bytes()
+    except OSError as error:
+        raise InvalidSetting(f"{what} {name} can't be read: {error.strerror}") from None
+    if b"-----BEGIN" not in pem:
+        raise InvalidSetting(f"{what} {name} holds no certificate in PEM form")
+    return pem

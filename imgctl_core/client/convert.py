@@ -1,0 +1,217 @@
+"""Wire messages <-> models, the client's half: requests go out, records come in.
+
+A newer server may send words that this client doesn't know. None of them is ever taken
+for success.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from imgctl_core._proto import imgctl_pb2 as pb
+from imgctl_core.models import (
+    Actor,
+    AuthReport,
+    EndpointInfo,
+    EnvironmentInfo,
+    Failure,
+    ItemProgress,
+    ItemResult,
+    OnConflict,
+    Outcome,
+    Phase,
+    PlannedItem,
+    PlanReport,
+    PluginInfo,
+    PluginStatus,
+    Progress,
+    Promotion,
+    PromotionRequest,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+_ON_CONFLICT: Final = {
+    OnConflict.FAIL: pb.ON_CONFLICT_FAIL,
+    OnConflict.REPLACE: pb.ON_CONFLICT_REPLACE,
+}
+_OUTCOMES: Final = {pb.Outcome.Value(f"OUTCOME_{outcome.name}"): outcome for outcome in Outcome}
+_PHASES: Final = {pb.Phase.Value(f"PHASE_{phase.name}"): phase for phase in Phase}
+_STATUSES: Final = {
+    pb.PluginStatus.Value(f"PLUGIN_STATUS_{status.name}"): status for status in PluginStatus
+}
+
+
+def promote_request(request: PromotionRequest) -> pb.PromoteRequest:
+    """Return the message for a request of exactly one reference.
+
+    Raises:
+        ValueError: it has none or several.
+    """
+    (ref,) = request.refs
+    return pb.PromoteRequest(
+        ref=ref,
+        source=request.source,
+        destination=request.destination,
+        on_conflict=_ON_CONFLICT[request.on_conflict],
+        request_id=request.request_id,
+    )
+
+
+def start_request(request: PromotionRequest) -> pb.StartPromotionRequest:
+    return pb.StartPromotionRequest(
+        refs=request.refs,
+        source=request.source,
+        destination=request.destination,
+        on_conflict=_ON_CONFLICT[request.on_conflict],
+        request_id=request.request_id,
+    )
+
+
+def plan_request(request: PromotionRequest) -> pb.PlanPromotionRequest:
+    return pb.PlanPromotionRequest(
+        refs=request.refs,
+        source=request.source,
+        destination=request.destination,
+        on_conflict=_ON_CONFLICT[request.on_conflict],
+    )
+
+
+def promotion(message: pb.Promotion) -> Promotion:
+    actor = message.actor
+    return Promotion(
+        id=message.id,
+        source=message.source,
+        destination=message.destination,
+        actor=Actor(issuer="", subject=actor.subject, name=actor.name, email=actor.email),
+        items=tuple(_item(item) for item in message.items),
+        started_at=_moment(message.started_at),
+        ended_at=_moment(message.ended_at) if message.HasField("ended_at") else None,
+        outcome=_outcome(message.outcome),
+        request_id=message.request_id,
+        audit_head=message.audit_head,
+        audit_degraded=message.audit_degraded,
+    )
+
+
+def progress(message: pb.Progress) -> Progress:
+    return Progress(
+        _phase(message.phase),
+        tuple(
+            ItemProgress(
+                item.ref,
+                _phase(item.phase),
+                item.bytes_total,
+                item.bytes_copied,
+                item.bytes_present,
+                item.bytes_mounted,
+                item.message,
+            )
+            for item in message.items
+        ),
+    )
+
+
+def plan(message: pb.PlanPromotionResponse) -> PlanReport:
+    return PlanReport(
+        message.source,
+        message.destination,
+        _outcome(message.outcome) or Outcome.FAILED,
+        tuple(_planned(item) for item in message.items),
+    )
+
+
+def auth_check(message: pb.AuthCheckResponse) -> AuthReport:
+    return AuthReport(
+        Actor(
+            issuer=message.issuer,
+            subject=message.subject,
+            name=message.name,
+            email=message.email,
+            groups=tuple(message.groups),
+            matched_group=message.matched_group,
+            expires_at=_moment(message.expires_at) if message.HasField("expires_at") else None,
+        ),
+        tuple(message.destinations),
+        message.server_version,
+    )
+
+
+def environments(message: pb.ListEnvironmentsResponse) -> tuple[EnvironmentInfo, ...]:
+    return tuple(
+        EnvironmentInfo(
+            record.name,
+            tuple(EndpointInfo(end.kind, end.address) for end in record.endpoints),
+            record.default_source,
+            record.may_promote,
+            record.allow_replace,
+        )
+        for record in message.environments
+    )
+
+
+def plugins(message: pb.ListPluginsResponse) -> tuple[PluginInfo, ...]:
+    return tuple(
+        PluginInfo(
+            record.name,
+            record.distribution,
+            record.version,
+            _STATUSES.get(record.status, PluginStatus.QUARANTINED),
+            tuple(record.promoters),
+            tuple(record.notifiers),
+            record.phase,
+            record.error,
+        )
+        for record in message.plugins
+    )
+
+
+def _item(item: pb.Item) -> ItemResult:
+    return ItemResult(
+        item.ref,
+        item.kind,
+        _outcome(item.outcome),
+        item.digest,
+        item.bytes_copied,
+        item.bytes_present,
+        item.bytes_mounted,
+        _failure(item.error) if item.HasField("error") else None,
+    )
+
+
+def _planned(item: pb.PlannedItem) -> PlannedItem:
+    return PlannedItem(
+        item.ref,
+        item.kind,
+        _outcome(item.outcome) or Outcome.FAILED,
+        item.digest,
+        item.current_digest,
+        item.bytes_to_copy,
+        item.bytes_present,
+        tuple(Step(step.action, step.subject, step.bytes) for step in item.steps),
+        _failure(item.error) if item.HasField("error") else None,
+    )
+
+
+def _failure(error: pb.Error) -> Failure:
+    return Failure(error.reason, error.message, error.fix, error.id)
+
+
+def _outcome(number: pb.Outcome.ValueType) -> Outcome | None:
+    if number == pb.OUTCOME_UNSPECIFIED:
+        return None
+    return _OUTCOMES.get(number, Outcome.FAILED)
+
+
+def _phase(number: pb.Phase.ValueType) -> Phase:
+    if number == pb.PHASE_UNSPECIFIED:
+        return Phase.PLAN
+    # A phase that came with a newer server lies somewhere in the middle.
+    return _PHASES.get(number, Phase.STAGE)
+
+
+def _moment(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(tzinfo=UTC)

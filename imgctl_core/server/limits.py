@@ -1,0 +1,106 @@
+"""What one server gives to all its callers together, and to one of them at most."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from imgctl_core.errors import ServerBusy
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+#: Longest token looked at. Checking a signature costs time in proportion.
+MAX_TOKEN: Final = 8 * KIB
+
+#: Largest request. The largest one that makes sense is far smaller.
+MAX_REQUEST: Final = 1 * MIB
+
+#: Largest answer; the client takes as much. A plan lists steps.
+MAX_RESPONSE: Final = 16 * MIB
+
+#: Request headers. Between gRPC's soft and hard limit rejection is random, so that both
+#: are set to the same value; a token of `MAX_TOKEN` fits.
+MAX_METADATA: Final = 32 * KIB
+
+#: How long one call may hold a thread of the pool, in seconds, whatever the client's own
+#: deadline says. A promotion goes on without its caller.
+PROMOTE_SECONDS: Final = 4 * 3600.0
+PLAN_SECONDS: Final = 600.0
+
+#: Threads beyond those that long calls can take: health, auth checks and other short calls.
+HEADROOM: Final = 8
+
+
+class Seats:
+    """A fixed number of places for calls that last."""
+
+    def __init__(self, count: int, what: str) -> None:
+        self._free = threading.BoundedSemaphore(count)
+        self._what = what
+        self._count = count
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Hold a seat.
+
+        Raises:
+            ServerBusy: none is free. Nobody queues for one.
+        """
+        if not self._free.acquire(blocking=False):
+            raise ServerBusy(
+                f"the server has no place free for another {self._what} ({self._count} at once)",
+                fix="try again in a moment",
+            )
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How many calls of each lasting kind there may be, and the threads to serve them."""
+
+    promotes: int
+    plans: int
+    watches: int
+
+    @classmethod
+    def for_promotions(cls, count: int) -> Capacity:
+        """Return what fits `count` promotions at once.
+
+        There are more places for callers of `Promote` than promotions, because a repeated
+        request joins the running one.
+        """
+        return cls(promotes=count + 4, plans=count, watches=2 * count + 8)
+
+    @property
+    def threads(self) -> int:
+        return self.promotes + self.plans + self.watches + HEADROOM
+
+
+def channel_options() -> list[tuple[str, int]]:
+    """Return gRPC's options for a server (names: grpc/impl/channel_arg_names.h)."""
+    return [
+        # Else a second process of the same user may share the port, and get our callers.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", MAX_REQUEST),
+        ("grpc.max_send_message_length", MAX_RESPONSE),
+        ("grpc.max_metadata_size", MAX_METADATA),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA),
+        ("grpc.max_concurrent_streams", 100),
+        ("grpc.max_connection_idle_ms", 10 * 60 * 1000),
+        # No grace is set for connections past their age: a watch lasts as long as it must.
+        ("grpc.max_connection_age_ms", 60 * 60 * 1000),
+        # Finds peers that vanished without a word, whose calls hold threads.
+        ("grpc.keepalive_time_ms", 60 * 1000),
+        ("grpc.keepalive_timeout_ms", 20 * 1000),
+        ("grpc.keepalive_permit_without_calls", 0),
+        # Our client pings every 30 s during a silent call; the default of 5 minutes would
+        # take that for abuse and close the connection.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 20 * 1000),
+    ]

@@ -1,0 +1,110 @@
+"""The server's life as a process: from the first line of the log to the last."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from types import FrameType
+from typing import Final
+
+from imgctl_core._version import __version__
+from imgctl_core.server.app import Server, create_server
+from imgctl_core.server.assemble import Assembly, assemble, configure_plugins
+from imgctl_core.server.binding import Binding
+from imgctl_core.settings import ServerSettings
+
+_LOG = logging.getLogger("imgctl.server")
+
+#: How long running promotions get after SIGTERM, in seconds. With the grace for calls it
+#: stays within the 30 s that Kubernetes gives by default.
+DRAIN_SECONDS: Final = 22.0
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(settings: ServerSettings) -> int:
+    """Run a server until it is asked to stop, and return the exit code.
+
+    Raises:
+        InvalidSetting: a setting can't be used.
+        AuditUnavailable: the audit log can't be written.
+    """
+    for warning in (*settings.warnings, *check_binding(settings)):
+        _LOG.warning("%s", warning)
+    parts = assemble(settings, configure_plugins(settings))
+    try:
+        server = server_of(settings, parts)
+        parts.keys.start()
+        return run_server(server)
+    finally:
+        parts.close()
+
+
+def server_of(settings: ServerSettings, parts: Assembly) -> Server:
+    """Return the server that the settings describe, bound and not started.
+
+    Raises:
+        InvalidSetting: the address can't be bound, or the certificate is no good.
+    """
+    return create_server(
+        Binding.of(settings.server),
+        parts.engine,
+        parts.catalogue,
+        parts.verifier,
+        parts.policy,
+        audit=parts.audit.record,
+        ready=lambda: parts.keys.ready,
+        max_promotions=settings.server.max_promotions,
+        version=__version__,
+    )
+
+
+def check_settings(settings: ServerSettings) -> tuple[str, ...]:
+    """Check everything that can be checked without touching network or disk to write.
+
+    Returns what is worth a warning.
+
+    Raises:
+        InvalidSetting: the server would not start.
+    """
+    warnings = (*settings.warnings, *check_binding(settings))
+    configure_plugins(settings)
+    return warnings
+
+
+def check_binding(settings: ServerSettings) -> tuple[str, ...]:
+    """Return what is worth a warning about where the server would listen.
+
+    Raises:
+        InvalidSetting: the address is no address, tokens would travel in clear, or the
+            certificate is no good.
+    """
+    return Binding.of(settings.server).check()
+
+
+def run_server(server: Server, *, drain_seconds: float = DRAIN_SECONDS) -> int:
+    """Serve until SIGTERM or SIGINT, drain, and return the exit code 0.
+
+    A second signal ends the process at once, as it would without us: a promotion that is
+    killed leaves nothing half-visible. Call this in the main thread.
+    """
+    asked = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        asked.set()
+
+    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    try:
+        server.start()
+        _LOG.info("serving on %s", server.address)
+        asked.wait()
+        _LOG.info("asked to stop: waiting up to %.0f s for running promotions", drain_seconds)
+        server.drain(drain_seconds)
+        _LOG.info("stopped")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0

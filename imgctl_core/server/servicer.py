@@ -1,0 +1,197 @@
+"""The service's methods: from a request to the engine, and back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import grpc
+
+from imgctl_core import errors
+from imgctl_core._proto import imgctl_pb2 as pb
+from imgctl_core._proto import imgctl_pb2_grpc
+from imgctl_core.context import CancelToken
+from imgctl_core.errors import Cancelled, DeadlineExceeded, ImgctlError, PromotionError
+from imgctl_core.models import Actor, AuthReport, Outcome, Promotion
+from imgctl_core.server import convert, validate
+from imgctl_core.server.caller import current
+from imgctl_core.server.limits import PLAN_SECONDS, PROMOTE_SECONDS, Capacity, Seats
+from imgctl_core.server.ports import Catalogue, Engine
+from imgctl_core.server.records import Records
+
+_LOG = logging.getLogger("imgctl.server")
+
+_BY_OUTCOME: Final[dict[Outcome, type[ImgctlError]]] = {
+    Outcome.CANCELLED: Cancelled,
+    Outcome.DENIED: errors.NotAuthorized,
+    Outcome.CONFLICT: errors.Conflict,
+}
+
+
+class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
+    """Thin: it checks, converts and waits. What a promotion is, the engine knows."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        catalogue: Catalogue,
+        records: Records,
+        capacity: Capacity,
+        *,
+        version: str = "",
+        promote_seconds: float = PROMOTE_SECONDS,
+        plan_seconds: float = PLAN_SECONDS,
+    ) -> None:
+        self._engine = engine
+        self._catalogue = catalogue
+        self._records = records
+        self._version = version
+        self._promote_seconds = promote_seconds
+        self._plan_seconds = plan_seconds
+        self._promotes = Seats(capacity.promotes, "waiting promotion")
+        self._plans = Seats(capacity.plans, "plan")
+        self._watches = Seats(capacity.watches, "watcher")
+
+    def Promote(  # noqa: N802 - the contract's names
+        self, request: pb.PromoteRequest, context: grpc.ServicerContext
+    ) -> pb.PromoteResponse:
+        caller = current()
+        asked = convert.request_of(request)
+        with self._promotes.taken():
+            started = self._engine.start(asked, caller.actor, caller.peer)
+            ended = self._wait(started.id, caller.actor, context)
+        if ended.outcome is None or not ended.outcome.good:
+            raise _error_of(ended)
+        return pb.PromoteResponse(promotion=convert.promotion(ended))
+
+    def StartPromotion(  # noqa: N802
+        self, request: pb.StartPromotionRequest, context: grpc.ServicerContext
+    ) -> pb.StartPromotionResponse:
+        caller = current()
+        started = self._engine.start(convert.request_of(request), caller.actor, caller.peer)
+        return pb.StartPromotionResponse(promotion=convert.promotion(started))
+
+    def WatchPromotion(  # noqa: N802
+        self, request: pb.WatchPromotionRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.WatchPromotionResponse]:
+        return self._messages(validate.promotion_id(request.id), current().actor, context)
+
+    def CancelPromotion(  # noqa: N802
+        self, request: pb.CancelPromotionRequest, context: grpc.ServicerContext
+    ) -> pb.CancelPromotionResponse:
+        found = self._engine.cancel(validate.promotion_id(request.id), current().actor)
+        return pb.CancelPromotionResponse(promotion=convert.promotion(found))
+
+    def GetPromotion(  # noqa: N802
+        self, request: pb.GetPromotionRequest, context: grpc.ServicerContext
+    ) -> pb.GetPromotionResponse:
+        found = self._engine.get(validate.promotion_id(request.id), current().actor)
+        return pb.GetPromotionResponse(promotion=convert.promotion(found))
+
+    def PlanPromotion(  # noqa: N802
+        self, request: pb.PlanPromotionRequest, context: grpc.ServicerContext
+    ) -> pb.PlanPromotionResponse:
+        caller = current()
+        asked = convert.request_of(request)
+        cancel, late = CancelToken(), threading.Event()
+
+        def too_late() -> None:
+            late.set()
+            cancel.cancel()
+
+        if not context.add_callback(cancel.cancel):
+            cancel.cancel()
+        timer = threading.Timer(self._plan_seconds, too_late)
+        timer.daemon = True
+        with self._plans.taken():
+            timer.start()
+            try:
+                report = self._engine.plan(asked, caller.actor, cancel, caller.peer)
+            except Cancelled:
+                if late.is_set():
+                    raise DeadlineExceeded(
+                        f"the plan was not made within {self._plan_seconds:.0f} s",
+                        fix="plan fewer references at a time",
+                    ) from None
+                raise
+            finally:
+                timer.cancel()
+        return convert.plan(report)
+
+    def AuthCheck(  # noqa: N802
+        self, request: pb.AuthCheckRequest, context: grpc.ServicerContext
+    ) -> pb.AuthCheckResponse:
+        caller = current()
+        self._records.auth_checked(caller)
+        return convert.auth_check(
+            AuthReport(caller.actor, self._catalogue.destinations(caller.actor), self._version)
+        )
+
+    def ListEnvironments(  # noqa: N802
+        self, request: pb.ListEnvironmentsRequest, context: grpc.ServicerContext
+    ) -> pb.ListEnvironmentsResponse:
+        return convert.environments(self._catalogue.environments(current().actor))
+
+    def ListPlugins(  # noqa: N802
+        self, request: pb.ListPluginsRequest, context: grpc.ServicerContext
+    ) -> pb.ListPluginsResponse:
+        return convert.plugins(self._catalogue.plugins())
+
+    def _wait(self, promotion_id: str, actor: Actor, context: grpc.ServicerContext) -> Promotion:
+        """Follow a promotion to its end, or as long as anybody waits for it."""
+        gone = _gone(context)
+        end = time.monotonic() + self._promote_seconds
+        for event in self._engine.watch(promotion_id, actor, gone):
+            if isinstance(event, Promotion):
+                return event
+            if time.monotonic() >= end:
+                raise DeadlineExceeded(
+                    f"promotion {promotion_id} is still running, and one call may not wait longer",
+                    fix=f"it goes on: follow it with `imgctl watch {promotion_id}`",
+                    id=promotion_id,
+                )
+        if gone.is_set():
+            raise Cancelled("the caller went away; the promotion goes on", id=promotion_id)
+        raise RuntimeError(f"the watch of {promotion_id} ended without a result")
+
+    def _messages(
+        self, promotion_id: str, actor: Actor, context: grpc.ServicerContext
+    ) -> Iterator[pb.WatchPromotionResponse]:
+        gone = _gone(context)
+        with self._watches.taken():
+            events = self._engine.watch(promotion_id, actor, gone)
+            for sequence, event in enumerate(events, start=1):
+                if isinstance(event, Promotion):
+                    yield pb.WatchPromotionResponse(
+                        sequence=sequence, result=convert.promotion(event)
+                    )
+                    return
+                yield pb.WatchPromotionResponse(sequence=sequence, progress=convert.progress(event))
+        if not gone.is_set():
+            raise RuntimeError(f"the watch of {promotion_id} ended without a result")
+
+
+def _gone(context: grpc.ServicerContext) -> threading.Event:
+    """Return an event that is set when the client has left.
+
+    Without it the thread of a call that waits would be lost to the pool, and the process
+    could not end.
+    """
+    gone = threading.Event()
+    if not context.add_callback(gone.set):
+        gone.set()
+    return gone
+
+
+def _error_of(promotion: Promotion) -> ImgctlError:
+    """Return the error that a promotion with a bad outcome amounts to."""
+    failure = next((item.error for item in promotion.items if item.error is not None), None)
+    outcome = promotion.outcome or Outcome.FAILED
+    by_outcome = _BY_OUTCOME.get(outcome, PromotionError)
+    if failure is None:
+        return by_outcome(f"promotion {promotion.id} ended {outcome.value}", id=promotion.id)
+    cls = errors.error_for(failure.reason) or by_outcome
+    return cls(failure.message, fix=failure.fix, id=failure.id or promotion.id)
