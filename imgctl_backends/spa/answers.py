@@ -1,0 +1,157 @@
+"""Reads S3's XML: lists, copy results and errors.
+
+A body that is cut short, empty, or no S3 answer at all is never taken for success: S3
+sends `200 OK` before it knows how a copy ends (API reference, CopyObject).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_plus
+from xml.parsers import expat
+
+_LONGEST_TEXT: Final = 500
+
+
+class Unreadable(Exception):
+    """The body is not the XML that S3 sends. It may be cut short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An `<Error>` body."""
+
+    code: str = ""
+    message: str = ""
+    condition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object of a list. `etag` is without quotes."""
+
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: tuple[Row, ...]
+    more: str
+
+
+class _Reader:
+    """Collects the text of elements, by their path below the root."""
+
+    def __init__(self, row: str = "") -> None:
+        self.root = ""
+        self.fields: dict[str, str] = {}
+        self.rows: list[dict[str, str]] = []
+        self._row = row
+        self._path: list[str] = []
+        self._text: list[str] = []
+
+    def read(self, body: bytes) -> None:
+        parser = expat.ParserCreate(namespace_separator=" ")
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text.append
+        parser.StartDoctypeDeclHandler = self._doctype
+        try:
+            parser.Parse(body, True)
+        except (expat.ExpatError, LookupError, ValueError) as error:
+            raise Unreadable(f"the body is no complete XML: {error}") from error
+
+    def _doctype(self, *_: object) -> None:
+        raise Unreadable("the body has a document type, which S3 never sends")
+
+    def _start(self, name: str, _: object) -> None:
+        name = name.rpartition(" ")[2]
+        if not self._path:
+            self.root = name
+        self._path.append(name)
+        if len(self._path) == 2 and name == self._row:
+            self.rows.append({})
+        self._text.clear()
+
+    def _end(self, _: str) -> None:
+        name = self._path.pop()
+        if len(self._path) == 1:
+            self.fields.setdefault(name, "".join(self._text))
+        elif len(self._path) == 2 and self._path[1] == self._row:
+            self.rows[-1][name] = "".join(self._text)
+        self._text.clear()
+
+
+def bare(etag: str) -> str:
+    """Return an entity tag without quotes; not every server sends them."""
+    return etag.strip().removeprefix("W/").strip('"')
+
+
+def read_copied(body: bytes) -> str:
+    """Return the entity tag of a finished copy.
+
+    Raises:
+        Unreadable: the body does not say that the copy was made.
+    """
+    reader = _Reader()
+    reader.read(body)
+    etag = bare(reader.fields.get("ETag", ""))
+    if reader.root != "CopyObjectResult" or not etag:
+        raise Unreadable(f"the body is a <{reader.root[:50]}>, not the result of a copy")
+    return etag
+
+
+def read_refusal(body: bytes) -> Refusal:
+    """Return what an error's body says; an empty one when it says nothing."""
+    reader = _Reader()
+    try:
+        reader.read(body)
+    except Unreadable:
+        return Refusal()
+    if reader.root != "Error":
+        return Refusal()
+    return Refusal(
+        code=plain(reader.fields.get("Code", "")),
+        message=plain(reader.fields.get("Message", "")),
+        condition=plain(reader.fields.get("Condition", "")),
+    )
+
+
+def plain(text: str) -> str:
+    """Return a server's text as one line that may be shown."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _LONGEST_TEXT else line[: _LONGEST_TEXT - 1] + "…"
+
+
+def read_page(body: bytes) -> Page:
+    """Return one page of a ListObjectsV2 answer.
+
+    Raises:
+        Unreadable: the body is no such answer.
+    """
+    reader = _Reader(row="Contents")
+    reader.read(body)
+    if reader.root != "ListBucketResult":
+        raise Unreadable(f"the body is a <{reader.root[:50]}>, not a list of objects")
+    encoded = reader.fields.get("EncodingType") == "url"
+    try:
+        rows = tuple(
+            Row(_decoded(row["Key"], encoded), int(row["Size"]), bare(row.get("ETag", "")))
+            for row in reader.rows
+        )
+    except (KeyError, ValueError) as error:
+        raise Unreadable(f"the list has an entry that can't be read: {error}") from error
+    more = ""
+    if reader.fields.get("IsTruncated", "").strip() == "true":
+        more = reader.fields.get("NextContinuationToken", "")
+        if not more:
+            raise Unreadable("the list says that there is more, and not how to get it")
+    return Page(rows, more)
+
+
+def _decoded(key: str, encoded: bool) -> str:
+    return unquote_plus(key, errors="strict") if encoded else key

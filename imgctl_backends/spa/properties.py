@@ -1,0 +1,61 @@
+"""What belongs to an object beside its bytes, and must arrive with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from imgctl_backends.spa.bucket import Bucket
+from imgctl_core.errors import Conflict
+
+_CARRIED: Final = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+)
+_PAST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def carried(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties in a HeadObject or GetObject answer, as arguments to write.
+
+    The same ones that CopyObject keeps; tags are a call of their own.
+    """
+    properties = {name: answer[name] for name in _CARRIED if answer.get(name)}
+    if answer.get("ExpiresString"):
+        # What is no date means a time in the past (RFC 9111 section 5.3), `0` most of all.
+        properties["Expires"] = answer.get("Expires") or _PAST
+    if answer.get("Metadata"):
+        properties["Metadata"] = dict(answer["Metadata"])
+    return properties
+
+
+def if_match(etag: str) -> dict[str, Any]:
+    """Return the boto3 argument that ties a read to one state of an object."""
+    return {"IfMatch": f'"{etag}"'} if etag else {}
+
+
+def write_guard(over: str) -> dict[str, Any]:
+    """Return the boto3 argument that keeps a write from replacing what nobody saw.
+
+    `over` is the entity tag of what may be replaced, "" for nothing.
+    """
+    return if_match(over) or {"IfNoneMatch": "*"}
+
+
+def unsupported(error: ClientError) -> bool:
+    """Return whether a server says that it does not know what it was asked to do."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status == 501 or error.response.get("Error", {}).get("Code") == "NotImplemented"
+
+
+def taken_by_another(destination: Bucket, key: str) -> Conflict:
+    return Conflict(
+        f"somebody else wrote {key!r} in {destination.place.url} during the promotion",
+        fix="see who else publishes there, then run the same command again",
+    )
