@@ -27,6 +27,8 @@ _GO: Final[Mapping[str, str]] = {
     "regctl": "github.com/regclient/regclient/cmd/regctl@v0.11.7",
     "regsync": "github.com/regclient/regclient/cmd/regsync@v0.11.7",
     "oras": "oras.land/oras/cmd/oras@v1.3.6",
+    "conformance": "github.com/opencontainers/distribution-spec/conformance@"
+    "v0.0.0-20260831232431-97274622c111",
     "toxiproxy-server": "github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0",
 }
 _DEBIAN: Final[Mapping[str, str]] = {

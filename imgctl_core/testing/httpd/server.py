@@ -186,7 +186,7 @@ class HttpServer:
             served = Connection(wrapped, self._answer, self._stopping, "https")
             served.serve()
             if not served.was_reset:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, ValueError):
                     # Says goodbye without waiting for the other's.
                     wrapped.settimeout(0)
                     wrapped.unwrap()

@@ -60,19 +60,21 @@ class Access:
         with self._lock:
             self._grants.clear()
 
-    def check(self, request: Request, name: str, action: str) -> None:
-        """Raise UNAUTHORIZED or DENIED unless the asker may do that.
+    def check(self, request: Request, name: str, action: str, source: str = "") -> None:
+        """Raise UNAUTHORIZED unless the asker may do that.
 
-        `name` is empty for the base endpoint, `action` is pull, push or delete.
+        `name` is empty for the base endpoint, `action` is pull, push or delete; `source`
+        is a repository that must be readable, too, since a blob is mounted from there.
         """
         if self.auth == "none":
             return
         if self.auth == "basic":
             if not self._knows(request) and not (self._anonymous_pull and action == "pull"):
-                raise self._unauthorized("", "")
+                raise self._unauthorized("", "", "")
             return
-        if not self.allows(request, name, action):
-            raise self._unauthorized(name, action)
+        readable = not source or self.allows(request, source, "pull")
+        if not readable or not self.allows(request, name, action):
+            raise self._unauthorized(name, action, source)
 
     def allows(self, request: Request, name: str, action: str) -> bool:
         """Return whether the asker may do that to a repository."""
@@ -115,14 +117,16 @@ class Access:
             return False
         return scheme.lower() == "basic" and hmac.compare_digest(login, self._login)
 
-    def _unauthorized(self, name: str, action: str) -> RegistryError:
+    def _unauthorized(self, name: str, action: str, source: str) -> RegistryError:
         if self.auth == "basic":
             challenge = 'Basic realm="imgctl test registry"'
         else:
             challenge = f'Bearer realm="{self._url()}{TOKEN_PATH}",service="imgctl-test"'
             if name:
                 actions = "pull" if action == "pull" else f"pull,{action}"
-                challenge += f',scope="repository:{name}:{actions}"'
+                scope = f"repository:{name}:{actions}"
+                scope += f" repository:{source}:pull" if source else ""
+                challenge += f',scope="{scope}"'
         return RegistryError(
             "UNAUTHORIZED", "you must log in", headers={"WWW-Authenticate": challenge}
         )

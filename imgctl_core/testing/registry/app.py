@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from imgctl_core.testing.httpd import HttpServer, Request, Response
+from imgctl_core.testing.images import SampleManifest, sample_image
 from imgctl_core.testing.registry.access import TOKEN_PATH, Access, Auth
 from imgctl_core.testing.registry.blobs import delete_blob, get_blob
 from imgctl_core.testing.registry.errors import RegistryError
@@ -180,6 +181,22 @@ class Registry(HttpServer):
             held.tags.update(dict.fromkeys(tags, manifest.digest))
         return manifest.digest
 
+    def put_image(
+        self, repository: str, tag: str = "", image: SampleManifest | None = None
+    ) -> SampleManifest:
+        """Put an image there with all its parts, without a request. Return it.
+
+        Without an `image`, one is made for that repository and tag: two architectures,
+        three layers each.
+        """
+        put = image or sample_image(f"{repository}:{tag}")
+        for blob in put.all_blobs().values():
+            self.put_blob(repository, blob)
+        for manifest in put.all_manifests():
+            tags = (tag,) if tag and manifest is put else ()
+            self.put_manifest(repository, manifest.content, manifest.media_type, tags)
+        return put
+
     def delete_tag(self, repository: str, tag: str) -> None:
         """Take a tag away, without a request."""
         with self._state.lock:
@@ -233,7 +250,8 @@ class Registry(HttpServer):
 
     def _dispatch(self, request: Request, kind: str, found: re.Match[str]) -> Response:
         name = check_name(found["name"])
-        self._access.check(request, name, _ACTIONS.get(request.method, "push"))
+        source = request.parameter("from") if kind == "uploads" else ""
+        self._access.check(request, name, _ACTIONS.get(request.method, "push"), source)
         methods = self._endpoints[kind]
         endpoint = methods.get(request.method)
         if endpoint is None:

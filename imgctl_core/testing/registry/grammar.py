@@ -66,7 +66,7 @@ def parse_range(text: str, size: int) -> tuple[int, int] | None:
     lets a server ignore those).
 
     Raises:
-        RegistryError: 416, nothing of it can be satisfied.
+        RegistryError: 416, nothing of it can be satisfied, or it ends before it begins.
     """
     found = _RANGE.fullmatch(text.replace(" ", ""))
     if found is None or not (found[1] or found[2]):
@@ -77,8 +77,6 @@ def parse_range(text: str, size: int) -> tuple[int, int] | None:
     else:
         start = int(found[1])
         last = min(int(found[2]), size - 1) if found[2] else size - 1
-        if found[2] and int(found[2]) < start:
-            return None
         length = last - start + 1
     if start >= size or length <= 0:
         raise RegistryError(
