@@ -26,18 +26,14 @@ def check_issuer_url(issuer: str) -> None:
             an issuer's address may not have.
     """
     try:
-        parts = urlsplit(issuer)
-        _origin(parts)
+        parts = _parse(issuer)
+        if parts.query or parts.fragment:
+            raise ValueError("it has a query or a fragment")
     except ValueError as error:
         raise InvalidSetting(
-            f"the issuer's address {issuer!r} can't be used: {error}",
+            f"the issuer's address can't be used: {error}",
             fix="OIDC_ISSUER_URL takes an https:// address, http:// only on the loopback",
         ) from None
-    if parts.query or parts.fragment:
-        raise InvalidSetting(
-            f"the issuer's address {issuer!r} has a query or a fragment",
-            fix="set OIDC_ISSUER_URL to what the issuer calls itself in its discovery document",
-        )
 
 
 def fetch_keys(issuer: str, *, timeout: float) -> KeySet:
@@ -57,9 +53,9 @@ def fetch_keys(issuer: str, *, timeout: float) -> KeySet:
     if not isinstance(address, str):
         raise FetchFailed(f"{issuer}: its discovery document has no jwks_uri")
     try:
-        foreign = _origin(urlsplit(address)) != _origin(urlsplit(issuer))
+        foreign = _origin(_parse(address)) != _origin(_parse(issuer))
     except ValueError as error:
-        raise FetchFailed(f"{issuer}: its jwks_uri can't be used: {str(error)!a}") from None
+        raise FetchFailed(f"{issuer}: its jwks_uri can't be used: {error}") from None
     if foreign:
         raise FetchFailed(f"{issuer}: its jwks_uri is at another origin, {ascii(address)[:200]}")
     keys = get_object(address, timeout=timeout)
@@ -69,18 +65,28 @@ def fetch_keys(issuer: str, *, timeout: float) -> KeySet:
         raise FetchFailed(f"{address}: {error}") from None
 
 
-def _origin(parts: SplitResult) -> tuple[str, str, int]:
-    """Return scheme, host and port (RFC 6454).
+def _parse(url: str) -> SplitResult:
+    """Take an address apart, if it is one that keys may come from.
 
     Raises:
-        ValueError: a scheme other than https, http to another machine, no host, or
-            credentials in the address.
+        ValueError: it is not. The text holds nothing of the address, which may have a
+            password in it.
     """
-    host = parts.hostname or ""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("it is no address") from None
     if parts.scheme not in _PORTS or not host:
         raise ValueError("it is no http(s) address with a host")
     if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("plain http is for the loopback only")
     if "@" in parts.netloc:
         raise ValueError("it holds credentials")
-    return parts.scheme, host, _PORTS[parts.scheme] if parts.port is None else parts.port
+    return parts
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
+    """Return scheme, host and port (RFC 6454)."""
+    port = _PORTS[parts.scheme] if parts.port is None else parts.port
+    return parts.scheme, parts.hostname, port

@@ -141,6 +141,9 @@ def _check_rsa(jwk: Jwk) -> None:
     modulus, exponent = _number(jwk, "n"), _number(jwk, "e")
     if modulus.bit_length() not in _RSA_BITS:
         raise BadKey("rsa.size")
+    # An even modulus is a factored one, and the library below us takes it.
+    if not modulus & 1:
+        raise BadKey("n")
     if exponent < _MIN_RSA_EXPONENT:
         raise BadKey("rsa.exponent")
 

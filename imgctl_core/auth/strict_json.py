@@ -10,6 +10,9 @@ from __future__ import annotations
 import json
 import math
 
+#: Deepest nesting that is taken. A token's claims need two levels.
+MAX_DEPTH = 32
+
 
 def loads_object(data: bytes) -> dict[str, object]:
     """Parse a JSON object in UTF-8.
@@ -29,6 +32,7 @@ def loads_object(data: bytes) -> dict[str, object]:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    _check_depth(value)
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
@@ -39,6 +43,22 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         raise ValueError("a name stands twice")
     return found
+
+
+def _check_depth(value: object) -> None:
+    # How deep the parser itself goes differs between Python's versions.
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        if not level:
+            return
+        level = [inner for outer in level for inner in _inner(outer)]
+    raise ValueError("nested too deeply")
+
+
+def _inner(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def _no_constant(name: str) -> object:
