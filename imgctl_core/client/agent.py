@@ -191,7 +191,8 @@ class _Connection(AgentSSH):
         try:
             self._socket.settimeout(LIST_SECONDS)
             self._socket.connect(path)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
+            # The latter when its queue is full: a socket with a limit doesn't wait for room.
             self.close()
             raise self._hung() from None
         except OSError as error:
