@@ -111,17 +111,25 @@ class DexHttp:
         )
         arrived = self._clock()
         try:
-            content = response.read(_MAX_BODY + 1)
+            content = _content(response)
         finally:
             response.close()
-        if len(content) > _MAX_BODY:
-            raise ValueError("the answer is longer than 1 MiB")
         return Answer(
             response.status,
             content,
             response.headers.get("Location", ""),
             _ahead(response.headers.get("Date", ""), arrived),
         )
+
+
+def _content(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Read the body. Only the read that finds its end notices that something is missing."""
+    content = bytearray()
+    while chunk := response.read(64 * 1024):
+        content += chunk
+        if len(content) > _MAX_BODY:
+            raise ValueError("the answer is longer than 1 MiB")
+    return bytes(content)
 
 
 def within(seconds: float, work: Callable[[], _T]) -> _T:
