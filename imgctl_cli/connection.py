@@ -65,7 +65,7 @@ class Connection:
         Raises:
             InvalidSetting: one that is needed is missing, or two contradict each other.
         """
-        from imgctl_core.client.channel import default_audience
+        from imgctl_core.client.target import Target, default_audience, parse
 
         def text(name: str) -> str:
             return values[name].text
@@ -75,6 +75,7 @@ class Connection:
 
         for name in ("server", "dex_url", "client_id"):
             _require(values[name])
+        parse(Target(text("server"), path("ca_file")))
         if values["client_secret"].origin is Origin.FLAG:
             notes.say(
                 "warning: a secret given by flag can be read by everyone on this machine; "
@@ -138,8 +139,8 @@ class Session:
             InvalidSetting: a setting makes no sense.
         """
         from imgctl_core.client.api import Client
-        from imgctl_core.client.channel import Target
         from imgctl_core.client.login import LoginSettings
+        from imgctl_core.client.target import Target
 
         self._notes = notes
         self._login_settings = LoginSettings(
@@ -158,11 +159,10 @@ class Session:
         self._client = Client(Target(connection.server, connection.ca_file), lambda: self.token)
 
     def __enter__(self) -> Self:
-        self._client.__enter__()
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._client.__exit__(*raised)
+        self._client.close()
 
     @property
     def token(self) -> str:

@@ -14,20 +14,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _start_log(_ctx: click.Context, _param: click.Parameter, verbose: bool) -> None:
-    if not verbose:
-        return
-    import logging
+    if verbose:
+        import logging
 
-    class Cleaned(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return clean(super().format(record))
+        from imgctl_cli import logs
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Cleaned("%(levelname)s %(name)s: %(message)s"))
-    # Ours alone: the debug lines of the libraries below us may hold credentials.
-    log = logging.getLogger("imgctl")
-    log.addHandler(handler)
-    log.setLevel(logging.DEBUG)
+        logs.start(logging.DEBUG, "%(levelname)s %(name)s: %(message)s")
 
 
 verbose_option = click.option(

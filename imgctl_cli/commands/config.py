@@ -54,7 +54,7 @@ def show(ctx: click.Context, /, output: str, **_settings: str) -> int:
 
 def _shown(value: Value, others: list[Value]) -> str:
     if value.setting.name == "audience" and not value.text:
-        from imgctl_core.client.channel import default_audience
+        from imgctl_core.client.target import default_audience
 
         try:
             return default_audience(next(o.text for o in others if o.setting.name == "server"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
 
+from imgctl_cli import exits, logs
+from imgctl_cli.display import clean
 from imgctl_cli.options import verbose_option
 
 
@@ -39,6 +42,14 @@ from imgctl_cli.options import verbose_option
     help="The settings file, TOML.",
 )
 @click.option("--check", is_flag=True, help="Check every setting and plugin, and exit.")
+@click.option(
+    "-l",
+    "--log-level",
+    type=click.Choice(("debug", "info", "warning", "error")),
+    default="info",
+    show_default=True,
+    help="How much to log, on stderr.",
+)
 @verbose_option
 def command(
     bind_address: str | None,
@@ -48,6 +59,7 @@ def command(
     insecure_plaintext: bool | None,
     config: Path | None,
     check: bool,
+    log_level: str,
 ) -> int:
     """Run the imgctl server until it is told to stop.
 
@@ -55,7 +67,7 @@ def command(
     running promotions end first.
     """
     # Pydantic, grpc and the plugins behind them: nothing of it for any other command.
-    from imgctl_core.server import run
+    from imgctl_core.server.run import check_settings, serve
     from imgctl_core.settings import load_settings
 
     settings = load_settings(
@@ -68,4 +80,12 @@ def command(
             "server.insecure_plaintext": insecure_plaintext,
         },
     )
-    return run.check(settings) if check else run.serve(settings)
+    if check:
+        for warning in check_settings(settings):
+            click.echo(f"warning: {clean(warning)}", err=True)
+        click.echo("the settings are sound")
+        return exits.OK
+    logs.start(
+        getattr(logging, log_level.upper()), "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    return serve(settings)
