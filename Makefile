@@ -53,6 +53,10 @@ format: $(DEV) ## Put style right
 proto: $(PROTO) ## Generate code from the .proto again
 	.venv-proto/bin/python delivery/proto.py
 
+.PHONY: docs
+docs: $(DEV) ## Write the reference pages that are told from the code
+	$(BIN)/python delivery/reference.py
+
 # What is to be baked in goes through the environment, unexpanded and unechoed: a secret
 # may hold any character.
 BAKE := SERVER SOURCE DESTINATION DEX_URL CLIENT_ID CLIENT_SECRET AUDIENCE

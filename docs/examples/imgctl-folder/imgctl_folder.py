@@ -1,0 +1,70 @@
+"""Promotes files: `folder:<name>` copies a file from one environment's folder to another's."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from imgctl_core import (
+    ArtifactRef,
+    Context,
+    NoSettings,
+    Plan,
+    PluginModel,
+    Promoter,
+    PromotionItem,
+    hookimpl,
+)
+from imgctl_core.errors import ArtifactNotFound, Conflict, InvalidReference, VerificationFailed
+
+
+def digest(file: Path) -> str | None:
+    return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" if file.is_file() else None
+
+
+class Folder(PluginModel):
+    path: Path
+
+
+class FolderPromoter(Promoter[Folder, NoSettings]):
+    kind, family, family_field = "folder", "FOLDER", "path"  # IMGCTL_FOLDER_DEV=/srv/dev
+    Endpoint, Settings = Folder, NoSettings
+
+    def parse(self, text: str) -> ArtifactRef:
+        if text.startswith(".") or text != Path(text).name:
+            raise InvalidReference(f"{text!r} is not the name of a file")
+        return ArtifactRef(self.kind, text)
+
+    def plan(self, item: PromotionItem, context: Context) -> Plan:
+        wanted = digest(self.file(item.source, item))
+        if wanted is None:
+            raise ArtifactNotFound(f"there is no file {item.ref} in {item.source}")
+        return Plan(item, wanted, self.current(item, wanted))
+
+    def stage(self, plan: Plan, context: Context) -> None:
+        shutil.copyfile(self.file(plan.item.source, plan.item), self.staged(plan.item))
+        if digest(self.staged(plan.item)) != plan.digest:
+            raise VerificationFailed(f"{plan.item.ref} has changed in {plan.item.source}")
+
+    def publish(self, plan: Plan, context: Context) -> None:
+        if self.current(plan.item, plan.digest) != plan.digest:
+            self.staged(plan.item).replace(self.file(plan.item.destination, plan.item))
+
+    def verify(self, plan: Plan, context: Context) -> str:
+        return digest(self.file(plan.item.destination, plan.item)) or ""
+
+    def current(self, item: PromotionItem, wanted: str) -> str | None:
+        found = digest(self.file(item.destination, item))
+        if found not in (None, wanted) and not item.replace:
+            raise Conflict(f"{item.destination} holds another {item.ref}: {found}, not {wanted}")
+        return found
+
+    def file(self, environment: str, item: PromotionItem) -> Path:
+        return self.endpoints[environment].path / item.ref.name
+
+    def staged(self, item: PromotionItem) -> Path:
+        return self.endpoints[item.destination].path / f".{item.ref.name}.staged"
+
+
+@hookimpl
+def imgctl_promoters() -> list[type[FolderPromoter]]:
+    return [FolderPromoter]
