@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from imgctl_core.errors import InvalidSetting
 from imgctl_core.hosts import is_loopback
@@ -13,7 +14,9 @@ from imgctl_core.server.tls import Paths, load
 if TYPE_CHECKING:
     from imgctl_core.settings import ServerTable
 
-_EXAMPLE = "write it as 127.0.0.1:9999, [::1]:9999 or unix:/run/imgctl.sock"
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_IPV6: Final = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?", re.ASCII)
+_EXAMPLE: Final = "write it as 127.0.0.1:9999, [::1]:9999 or unix:/run/imgctl.sock"
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,7 @@ class Binding:
         if ":" in host and not bracketed:
             raise _bad(address, "an IPv6 address goes in brackets")
         host = host[1:-1] if bracketed else host
-        if (
-            not host.isascii()
-            or not host.replace(":", "")
-            .replace("-", "")
-            .replace(".", "")
-            .replace("_", "")
-            .replace("%", "")
-            .isalnum()
-        ):
+        if not (_IPV6 if bracketed else _HOST).fullmatch(host):
             raise _bad(address, f"{host[:80]!a} is no host")
         return cls(host, int(port), None, tls, insecure_plaintext)
 

@@ -223,7 +223,7 @@ class Running:
         address = target.pop("address", self.server.address)
         return self.stack.enter_context(Client(Target(address, **target), token))
 
-    def channel(self) -> grpc.Channel:
+    def channel(self) -> Any:
         """A channel without any of the client's manners."""
         options = [("grpc.enable_http_proxy", 0)]
         return self.stack.enter_context(grpc.insecure_channel(self.server.address, options=options))

@@ -21,15 +21,13 @@ from imgctl_core.server.records import Records
 Metadata = list[tuple[str, Any]]
 
 
-def _call(running: Any, metadata: Metadata) -> grpc.RpcError | pb.AuthCheckResponse:
-    stub = imgctl_pb2_grpc.ImgCtlStub(running.channel())
+def _call(running: Any, metadata: Metadata) -> Any:
+    """Return the answer, or the error."""
+    stub: Any = imgctl_pb2_grpc.ImgCtlStub(running.channel())
     try:
-        answer: pb.AuthCheckResponse = stub.AuthCheck(
-            pb.AuthCheckRequest(), metadata=metadata, timeout=10
-        )
+        return stub.AuthCheck(pb.AuthCheckRequest(), metadata=metadata, timeout=10)
     except grpc.RpcError as error:
         return error
-    return answer
 
 
 REFUSED: dict[str, Metadata] = {
@@ -54,11 +52,9 @@ def test_all_bad_tokens_get_one_answer(running: Any, metadata: Metadata) -> None
     answer = _call(running, metadata)
     generic = _call(running, [("authorization", "Bearer rubbish")])
     assert isinstance(answer, grpc.RpcError)
-    assert answer.code() is grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]
-    assert answer.details() == generic.details()  # type: ignore[attr-defined, union-attr]
-    assert (
-        answer.trailing_metadata() == generic.trailing_metadata()  # type: ignore[attr-defined, union-attr]
-    )
+    assert answer.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert answer.details() == generic.details()
+    assert answer.trailing_metadata() == generic.trailing_metadata()
     assert "signature" not in str(answer)
     assert running.events[0][0] == "authn.denied"
     assert running.events[0][1]["method"] == "/imgctl.v1.ImgCtl/AuthCheck"
@@ -82,10 +78,10 @@ def test_headers_past_the_limit_are_always_refused(running: Any) -> None:
     for _ in range(8):
         answer = _call(running, [("authorization", "Bearer " + "a" * 40_000)])
         assert isinstance(answer, grpc.RpcError)
-        assert answer.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+        assert answer.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         # ... and 24 kB always come as far as our own check.
         answer = _call(running, [("authorization", "Bearer " + "a" * 24_000)])
-        assert answer.code() is grpc.StatusCode.UNAUTHENTICATED  # type: ignore[union-attr]
+        assert answer.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_somebody_known_and_not_welcome_hears_why(running: Any) -> None:
@@ -128,17 +124,17 @@ def test_no_method_is_open(running: Any, method: str) -> None:
 
     with pytest.raises(grpc.RpcError) as caught:
         call()
-    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_health_needs_no_token(running: Any) -> None:
-    stub = health_pb2_grpc.HealthStub(running.channel())
+    stub: Any = health_pb2_grpc.HealthStub(running.channel())
     for service in ("", "imgctl.v1.ImgCtl"):
         answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     with pytest.raises(grpc.RpcError) as caught:
         stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=10)
-    assert caught.value.code() is grpc.StatusCode.NOT_FOUND  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize(
@@ -156,7 +152,7 @@ def test_health_needs_no_token(running: Any) -> None:
 def test_nothing_else_is_there(running: Any, path: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         running.channel().unary_unary(path)(b"", timeout=10)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 class FakeContext:

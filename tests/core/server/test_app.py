@@ -1,0 +1,194 @@
+"""The server as a whole: its port, its limits, and how it ends."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from imgctl_core import errors
+from imgctl_core._proto import imgctl_pb2 as pb
+from imgctl_core._proto import imgctl_pb2_grpc
+from imgctl_core.models import Outcome, PromotionRequest
+from imgctl_core.server import limits
+from imgctl_core.server.binding import Binding
+
+REQUEST = PromotionRequest(("a:1",), "prod")
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def _health(running: Any) -> int:
+    stub: Any = health_pb2_grpc.HealthStub(running.channel())
+    return int(stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_port_0_is_chosen_and_told(serve: Callable[..., Any], host: str) -> None:
+    running = serve(Binding(host))
+    assert running.server.port > 0
+    assert running.server.address == f"{host}:{running.server.port}"
+    assert running.client().auth_check().server_version == "1.2.3"
+
+
+def test_two_servers_never_share_a_port(serve: Callable[..., Any]) -> None:
+    first = serve()
+    with pytest.raises(errors.InvalidSetting, match=f"{first.server.address} can't be bound"):
+        serve(Binding("127.0.0.1", first.server.port))
+
+
+def test_a_refused_binding_leaves_no_threads(serve: Callable[..., Any]) -> None:
+    first = serve()
+    first.client().auth_check()
+    before = threading.active_count()
+    with pytest.raises(errors.InvalidSetting):
+        serve(Binding("127.0.0.1", first.server.port))
+    assert threading.active_count() <= before
+
+
+def test_a_network_address_without_tls_is_never_bound(serve: Callable[..., Any]) -> None:
+    with pytest.raises(errors.InvalidSetting, match="no TLS"):
+        serve(Binding("0.0.0.0"))
+
+
+def test_a_plaintext_port_that_was_asked_for_serves(serve: Callable[..., Any]) -> None:
+    running = serve(Binding("0.0.0.0", insecure_plaintext=True))
+    assert running.client(address=f"127.0.0.1:{running.server.port}").auth_check()
+
+
+def test_a_unix_socket_is_the_owners_alone(serve: Callable[..., Any], short_tmp: Path) -> None:
+    path = short_tmp / "i.sock"
+    running = serve(Binding("", path=path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert running.server.address == f"unix:{path}"
+    assert running.client().auth_check().actor.name == "Jane"
+    assert running.events[-1][1]["peer"] == "unix"
+    running.server.stop(0.0)
+    assert not path.exists()
+
+
+def test_a_unix_socket_is_taken_from_the_dead_only(
+    serve: Callable[..., Any], short_tmp: Path
+) -> None:
+    path = short_tmp / "i.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    first = serve(Binding("", path=path))
+    with pytest.raises(errors.InvalidSetting, match="another server listens"):
+        serve(Binding("", path=path))
+    assert first.client().auth_check()
+
+
+def test_a_request_over_the_limit_is_refused(running: Any) -> None:
+    stub: Any = imgctl_pb2_grpc.ImgCtlStub(running.channel())
+    message = pb.StartPromotionRequest(refs=["x" * (limits.MAX_REQUEST + 1)])
+    metadata = [("authorization", "Bearer good")]
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.StartPromotion(message, metadata=metadata, timeout=10)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    # The client says so before it sends anything.
+    with pytest.raises(errors.RequestError, match="too large"):
+        running.client().start(PromotionRequest(("x" * (limits.MAX_REQUEST + 1),), "prod"))
+
+
+def test_health_and_short_calls_answer_while_everything_else_is_taken(
+    serve: Callable[..., Any],
+) -> None:
+    running = serve(max_promotions=1)
+    capacity = limits.Capacity.for_promotions(1)
+    engine = running.engine
+    engine.hold_plan = threading.Event()
+    stub: Any = imgctl_pb2_grpc.ImgCtlStub(running.channel())
+    metadata = [("authorization", "Bearer good")]
+    held: list[Any] = [
+        stub.Promote.future(pb.PromoteRequest(ref="a:1", destination="prod"), metadata=metadata)
+        for _ in range(capacity.promotes)
+    ]
+    assert engine.wait_for(lambda: engine.watchers == capacity.promotes)
+    plan = pb.PlanPromotionRequest(refs=["a:1"], destination="prod")
+    held.append(stub.PlanPromotion.future(plan, metadata=metadata))
+    assert engine.plan_began.wait(10)
+    watch = pb.WatchPromotionRequest(id="pr_1")
+    watches = [stub.WatchPromotion(watch, metadata=metadata) for _ in range(capacity.watches)]
+    for stream in watches:
+        next(stream)
+
+    client = running.client(timeout=5.0)
+    assert _health(running) == SERVING
+    assert client.auth_check().destinations == ("prod",)
+    assert client.get("pr_1").id == "pr_1"
+    for call in (client.promote, client.plan):
+        with pytest.raises(errors.ServerBusy, match="at once"):
+            call(REQUEST)
+    with pytest.raises(errors.ServerBusy, match="watcher"):
+        next(client.watch("pr_1"))
+    for call in [*held, *watches]:
+        call.cancel()
+    assert engine.wait_for(lambda: engine.watchers == 0)
+
+
+def test_health_says_not_serving_until_tokens_can_be_checked(serve: Callable[..., Any]) -> None:
+    ready = threading.Event()
+    running = serve(ready=ready.is_set)
+    assert _health(running) == NOT_SERVING
+    ready.set()
+    assert _health(running) == SERVING
+    ready.clear()
+    assert _health(running) == NOT_SERVING
+
+
+def test_a_bug_in_readiness_tells_strangers_nothing(serve: Callable[..., Any]) -> None:
+    def ready() -> bool:
+        raise RuntimeError("hunter2")
+
+    with pytest.raises(grpc.RpcError) as caught:
+        _health(serve(ready=ready))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_drain_lets_promotions_end_and_says_not_serving_meanwhile(running: Any) -> None:
+    client, engine = running.client(), running.engine
+    began, go_on = threading.Event(), threading.Event()
+
+    def drain(seconds: float) -> None:
+        engine.drained.append(seconds)
+        began.set()
+        assert go_on.wait(10)
+
+    engine.drain = drain
+    with ThreadPoolExecutor(2) as pool:
+        promoted = pool.submit(client.promote, REQUEST)
+        assert engine.wait_for(lambda: engine.watchers == 1)
+        drained = pool.submit(running.server.drain, 7.0)
+        assert began.wait(10)
+        assert _health(running) == NOT_SERVING
+        # Whoever waits for a promotion may look at it and come back to it.
+        assert client.get("pr_1").id == "pr_1"
+        engine.end("pr_1", Outcome.PROMOTED)
+        assert promoted.result(10).outcome is Outcome.PROMOTED
+        go_on.set()
+        drained.result(10)
+    assert engine.drained == [7.0]
+    with pytest.raises(errors.ServerUnreachable):
+        running.client().auth_check()
+
+
+def test_stop_ends_though_somebody_watches(running: Any) -> None:
+    client = running.client()
+    client.start(REQUEST)
+    events = client.watch("pr_1")
+    next(events)
+    running.server.stop(0.0)
+    with pytest.raises(errors.StreamCut) as caught:
+        list(events)
+    assert caught.value.id == "pr_1"
+    assert running.engine.wait_for(lambda: running.engine.watchers == 0)
+    assert running.engine.cancelled == []

@@ -1,0 +1,79 @@
+"""The server as a process: signals, settings, exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+import pytest
+
+from imgctl_core.client.api import Client
+from imgctl_core.client.target import Target
+from imgctl_core.errors import InvalidSetting, TokenRefused
+from imgctl_core.server.run import check_settings, run_server, server_of
+from imgctl_core.settings import load_settings
+
+ENVIRON = {
+    "OIDC_ISSUER_URL": "http://127.0.0.1:9/dex",
+    "OIDC_AUDIENCE": "https://imgctl.example.com",
+    "IMGCTL_REGISTRY_DEV": "http://127.0.0.1:1",
+    "IMGCTL_REGISTRY_PROD": "http://127.0.0.1:2",
+    "IMGCTL_BIND_ADDRESS": "127.0.0.1:0",
+}
+
+
+class OwnServer:
+    """Counts what is asked of it, and signals its own process once it runs."""
+
+    address = "127.0.0.1:0"
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.calls: list[Any] = []
+        self.second: list[object] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+        threading.Timer(0.05, os.kill, (os.getpid(), self.number)).start()
+
+    def drain(self, seconds: float) -> None:
+        self.calls.append(seconds)
+        # From here on a second signal does what it does to any process: it ends it.
+        self.second = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_a_second_one_would_kill(number: int) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    server: Any = OwnServer(number)
+    assert run_server(server, drain_seconds=3.0) == 0
+    assert server.calls == ["start", 3.0]
+    assert server.second == [signal.SIG_DFL, signal.SIG_DFL]
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_check_settings_checks_the_binding_and_the_plugins() -> None:
+    warnings = check_settings(load_settings(environ=ENVIRON))
+    assert any("OIDC_ALLOWED_GROUPS" in warning for warning in warnings)
+    with pytest.raises(InvalidSetting, match="no TLS"):
+        check_settings(load_settings(environ={**ENVIRON, "IMGCTL_BIND_ADDRESS": "0.0.0.0:1"}))
+    lonely = {k: v for k, v in ENVIRON.items() if "REGISTRY" not in k}
+    with pytest.raises(InvalidSetting, match="endpoint"):
+        check_settings(load_settings(environ=lonely))
+
+
+def test_the_settings_make_a_server(tmp_path: Any) -> None:
+    from imgctl_core.server.assemble import assemble, configure_plugins
+
+    settings = load_settings(environ={**ENVIRON, "IMGCTL_AUDIT_LOG": str(tmp_path / "audit.jsonl")})
+    parts = assemble(settings, configure_plugins(settings))
+    try:
+        with server_of(settings, parts) as server:
+            client = Client(Target(server.address), "not-a-token")
+            with client, pytest.raises(TokenRefused):
+                client.auth_check()
+    finally:
+        parts.close()
+    assert "authn.denied" in (tmp_path / "audit.jsonl").read_text()

@@ -1,0 +1,195 @@
+"""TLS on a real port: certificates, their renewal, and clients' certificates."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from imgctl_core import errors
+from imgctl_core.errors import InvalidSetting
+from imgctl_core.server.binding import Binding
+from imgctl_core.server.tls import Paths, RenewingCertificate, load
+from imgctl_core.testing.tls import TlsFiles, make_tls_files
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> TlsFiles:
+    return make_tls_files(tmp_path / "one")
+
+
+def _binding(files: TlsFiles, **more: Any) -> Binding:
+    return Binding("localhost", tls=Paths(files.cert, files.key, **more))
+
+
+def _replace(old: Path, new: Path, version: int) -> None:
+    """Put a file in the place of another, with a time of its own."""
+    fresh = old.with_suffix(".new")
+    shutil.copy(new, fresh)
+    os.utime(fresh, ns=(version, version))
+    fresh.replace(old)
+
+
+def test_the_client_speaks_tls_and_checks_the_server(
+    serve: Callable[..., Any], files: TlsFiles, tmp_path: Path
+) -> None:
+    running = serve(_binding(files))
+    assert running.client(ca_file=files.ca).auth_check().actor.name == "Jane"
+    address = f"https://{running.server.address}"
+    assert running.client(address=address, ca_file=files.ca).auth_check()
+    other = make_tls_files(tmp_path / "other")
+    with pytest.raises(errors.ServerUnreachable, match="not one that we trust") as caught:
+        running.client(ca_file=other.ca).auth_check()
+    assert "--ca-file" in caught.value.fix
+
+
+def test_the_certificates_name_counts(serve: Callable[..., Any], tmp_path: Path) -> None:
+    files = make_tls_files(tmp_path / "named", names=("imgctl.example.com",))
+    running = serve(_binding(files))
+    with pytest.raises(errors.ServerUnreachable, match="for another name"):
+        running.client(ca_file=files.ca).auth_check()
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"])
+def test_the_systems_authorities_are_trusted(
+    serve: Callable[..., Any],
+    files: TlsFiles,
+    variable: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running = serve(_binding(files))
+    monkeypatch.setenv(variable, str(files.ca))
+    address = f"https://{running.server.address}"
+    assert running.client(address=address).auth_check()
+
+
+def test_a_client_that_expects_no_tls_is_told(serve: Callable[..., Any], files: TlsFiles) -> None:
+    running = serve(_binding(files))
+    with pytest.raises(errors.ServerUnreachable, match="TLS only") as caught:
+        running.client().auth_check()
+    assert f"--server https://{running.server.address}" in caught.value.fix
+
+
+def test_a_client_that_expects_tls_is_told(running: Any, files: TlsFiles) -> None:
+    with pytest.raises(errors.ServerUnreachable, match="does not speak TLS"):
+        running.client(ca_file=files.ca).auth_check()
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(
+    serve: Callable[..., Any], files: TlsFiles, tmp_path: Path
+) -> None:
+    running = serve(_binding(files))
+    old_ca = shutil.copy(files.ca, tmp_path / "old-ca.pem")
+    assert running.client(ca_file=old_ca).auth_check()
+    new = make_tls_files(tmp_path / "two")
+    _replace(files.cert, new.cert, 1)
+    # Half of the pair: the old one goes on.
+    assert running.client(ca_file=old_ca).auth_check()
+    _replace(files.key, new.key, 2)
+    assert running.client(ca_file=new.ca).auth_check()
+    with pytest.raises(errors.ServerUnreachable):
+        running.client(ca_file=old_ca).auth_check()
+
+
+def test_client_certificates_are_asked_for(
+    serve: Callable[..., Any], files: TlsFiles, tmp_path: Path
+) -> None:
+    key, certificate = _self_signed()
+    client_ca = tmp_path / "clients.pem"
+    client_ca.write_bytes(certificate)
+    running = serve(_binding(files, client_ca=client_ca))
+    with pytest.raises(errors.ServerUnreachable):
+        running.client(ca_file=files.ca).auth_check()
+    credentials = grpc.ssl_channel_credentials(files.ca.read_bytes(), key, certificate)
+    options = [("grpc.enable_http_proxy", 0)]
+    opened: Any = grpc.secure_channel(running.server.address, credentials, options=options)
+    with opened as channel:
+        # Somebody of ours, and still nobody without a token.
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary("/imgctl.v1.ImgCtl/AuthCheck")(b"", timeout=10)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def _self_signed() -> tuple[bytes, bytes]:
+    """Return a key and a certificate that is its own authority, good for clients too."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "laptop")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(
+        encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private, certificate.public_bytes(encoding)
+
+
+def test_files_that_are_no_good_are_named(files: TlsFiles, tmp_path: Path) -> None:
+    other = make_tls_files(tmp_path / "two")
+    locked = tmp_path / "locked.pem"
+    locked.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"x"),
+        )
+    )
+    rubbish = tmp_path / "rubbish"
+    rubbish.write_text("rubbish")
+    for paths, text in (
+        (Paths(tmp_path / "absent", files.key), "tls_cert: .*absent can't be read"),
+        (Paths(files.cert, tmp_path / "absent"), "tls_key: .*absent can't be read"),
+        (Paths(rubbish, files.key), "tls_cert: .*rubbish holds no certificate"),
+        (Paths(files.cert, rubbish), "tls_key: .*rubbish holds no private key"),
+        (Paths(files.cert, locked), "tls_key: .*locked.pem needs a passphrase"),
+        (Paths(files.cert, other.key), "tls_key: .* is not the key of"),
+        (Paths(files.cert, files.key, rubbish), "tls_client_ca: .*rubbish holds no certificate"),
+    ):
+        with pytest.raises(InvalidSetting, match=text):
+            load(paths)
+
+
+def test_a_certificate_that_runs_out_soon_is_warned_about(files: TlsFiles) -> None:
+    material = load(Paths(files.cert, files.key))
+    assert material.warnings() == []
+    (warning,) = material.warnings(datetime.now(UTC) + timedelta(days=20))
+    assert "expires on" in warning
+    assert "PRIVATE" not in repr(material)
+
+
+def test_bad_files_are_read_and_logged_once(
+    files: TlsFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = RenewingCertificate(Paths(files.cert, files.key))
+    assert watched.fetch() is None
+    expired = make_tls_files(tmp_path / "two", expired=True)
+    _replace(files.key, expired.key, 1)
+    _replace(files.cert, expired.cert, 1)
+    assert watched.fetch() is None
+    assert watched.fetch() is None
+    assert caplog.text.count("expired on") == 1
+    files.cert.unlink()
+    assert watched.fetch() is None
+    assert "can't be read" in caplog.text
+    good = make_tls_files(tmp_path / "three")
+    shutil.copy(good.cert, files.cert)
+    _replace(files.key, good.key, 2)
+    assert watched.fetch() is not None
