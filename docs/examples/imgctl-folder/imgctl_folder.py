@@ -1,6 +1,7 @@
-"""Promotes files: `folder:<name>` copies a file from one environment's folder to another's."""
+"""Promotes files: `folder:<name>:<version>` is the file `<name>-<version>` in a folder."""
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -30,9 +31,10 @@ class FolderPromoter(Promoter[Folder, NoSettings]):
     Endpoint, Settings = Folder, NoSettings
 
     def parse(self, text: str) -> ArtifactRef:
-        if text.startswith(".") or text != Path(text).name:
-            raise InvalidReference(f"{text!r} is not the name of a file")
-        return ArtifactRef(self.kind, text)
+        match = re.fullmatch(r"(\w[\w.-]*):(\w[\w.]*)", text)
+        if match is None:
+            raise InvalidReference(f"{text!r} is no folder reference: write <name>:<version>")
+        return ArtifactRef(self.kind, name=match[1], version=match[2])
 
     def plan(self, item: PromotionItem, context: Context) -> Plan:
         wanted = digest(self.file(item.source, item))
@@ -59,10 +61,11 @@ class FolderPromoter(Promoter[Folder, NoSettings]):
         return found
 
     def file(self, environment: str, item: PromotionItem) -> Path:
-        return self.endpoints[environment].path / item.ref.name
+        return self.endpoints[environment].path / f"{item.ref.name}-{item.ref.version}"
 
     def staged(self, item: PromotionItem) -> Path:
-        return self.endpoints[item.destination].path / f".{item.ref.name}.staged"
+        final = self.file(item.destination, item)
+        return final.with_name(f".{final.name}.staged")
 
 
 @hookimpl
