@@ -185,6 +185,7 @@ class TestRequest:
             (["a:1", "-d", "prod", "--audience-mode", "x"], "SETTING_INVALID", "cross-client"),
             (["a:1", "-d", "prod", "--destin", "x"], "SETTING_INVALID", "--destin"),
             (["a:1", "-d", "prod", "-s", "nowhere"], "SETTING_INVALID", "no port"),
+            (["a:1", "-d", "p", "-s", "h", "--audience", "x"], "SETTING_INVALID", "no port"),
         ],
     )
     def test_bad_input_is_told_before_any_network(
