@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Final
 
 from botocore.exceptions import ClientError
@@ -34,7 +35,7 @@ def read_chunks(bucket: Bucket, key: str, etag: str, context: Context) -> Iterat
             if changed(error):
                 raise changed_source(bucket.place, key) from error
             raise
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             for chunk in body.iter_chunks(_CHUNK):
                 context.check()
                 yield chunk

@@ -21,6 +21,8 @@ from imgctl_core.errors import (
 _REGION_CODES: Final = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 )
+# Also inside a 200, whose status says nothing.
+_DENIED_CODES: Final = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem"})
 _KEY_CODES: Final = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 )
@@ -112,7 +114,7 @@ def from_refusal(status: int, refusal: Refusal, place: Place, action: str) -> Im
             f"{place} refused the server's credentials at {action}: {said}{code}",
             fix="check the AWS credentials that imgctl's server runs with",
         )
-    if status in (401, 403):
+    if status in (401, 403) or refusal.code in _DENIED_CODES:
         return EndpointDenied(
             f"{place} refused {action}: {said}{code}",
             fix="allow that action to the server's AWS identity, and check bucket_owner if set",

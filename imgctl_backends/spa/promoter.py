@@ -71,15 +71,21 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
 
     def stage(self, plan: Plan, context: Context) -> None:
         transfer = self._transfer(plan, context)
-        assets = [file for file in _files(plan) if not is_entry_point(file.key)]
-        copies = transfer.copies(transfer.look(assets))
+        files = _files(plan)
+        assets = [file for file in files if not is_entry_point(file.key)]
+        context.progress.total(sum(file.size for file in files))
+        seen = transfer.look(assets)
+        copies = transfer.copies(seen)
+        context.progress.present(sum(file.size for file in seen.same))
         if copies:
             transfer.prove(assets, transfer.bring(copies))
 
     def publish(self, plan: Plan, context: Context) -> None:
         transfer = self._transfer(plan, context)
         files = _files(plan)
-        copies = {copy.file.key: copy for copy in transfer.copies(transfer.look(files))}
+        seen = transfer.look(files)
+        copies = {copy.file.key: copy for copy in transfer.copies(seen)}
+        context.progress.present(sum(f.size for f in seen.same if is_entry_point(f.key)))
         # Assets are here only when they went away, or changed, after they were staged.
         written = transfer.bring([c for key, c in copies.items() if not is_entry_point(key)])
         if written:
@@ -175,7 +181,6 @@ def _plan(
             len(extra),
         )
     copied = [*seen.missing, *(file for file, _ in seen.different)]
-    context.progress.total(sum(file.size for file in files))
     return Plan(
         item=item,
         digest=total,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from botocore.credentials import (
 )
 from botocore.exceptions import NoCredentialsError
 from botocore.httpsession import get_cert_path
+from botocore.loaders import Loader, create_loader
 
 from imgctl_backends.spa.endpoint import SpaEndpoint
 
@@ -79,35 +81,52 @@ class Connections:
             connection.client.close()
 
 
+def _core(profile: str | None) -> botocore.session.Session:
+    core = botocore.session.Session(profile=profile)
+    # Reading the service's model takes most of the time that a session takes.
+    core.register_component("data_loader", _models())
+    return core
+
+
+@cache
+def _models() -> Loader:
+    return create_loader()
+
+
 def _connect(endpoint: SpaEndpoint) -> Connection:
-    core = botocore.session.Session(profile=endpoint.profile)
+    core = _core(endpoint.profile)
     if endpoint.role_arn:
         _assume(core, endpoint.role_arn, endpoint.external_id, endpoint.region)
     session = boto3.Session(botocore_session=core, region_name=endpoint.region)
     credentials = core.get_credentials()
     if credentials is None:
         raise NoCredentialsError
-    client = _client(session, endpoint.endpoint_url, None)
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    custom = endpoint.endpoint_url is not None or not host.endswith(_AWS_DOMAINS)
-    if custom:
+    # A bucket's name before the host's needs DNS and certificates that only AWS has.
+    custom = bool(endpoint.address)
+    client = _client(session, endpoint.endpoint_url, path_style=custom)
+    if not endpoint.endpoint_url and _is_aws(client) is custom:
+        # Configuration files and AWS_IGNORE_CONFIGURED_ENDPOINT_URLS have their say too.
         client.close()
-        # A bucket's name before the host's needs DNS and certificates that only AWS has.
-        client = _client(session, endpoint.endpoint_url, {"addressing_style": "path"})
+        custom = not custom
+        client = _client(session, endpoint.endpoint_url, path_style=custom)
     bundle: Any = core.get_config_variable("ca_bundle") or os.environ.get(
         "REQUESTS_CA_BUNDLE", True
     )
     return Connection(client, credentials, str(get_cert_path(bundle)), custom)
 
 
-def _client(session: boto3.Session, url: str | None, s3: Any) -> S3Client:
+def _is_aws(client: S3Client) -> bool:
+    return (urlsplit(client.meta.endpoint_url).hostname or "").endswith(_AWS_DOMAINS)
+
+
+def _client(session: boto3.Session, url: str | None, *, path_style: bool) -> S3Client:
     config = Config(
         connect_timeout=_CONNECT_TIMEOUT,
         read_timeout=_READ_TIMEOUT,
         max_pool_connections=_POOL,
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         user_agent_extra="imgctl",
-        s3=s3,
+        s3={"addressing_style": "path"} if path_style else None,
     )
     return session.client("s3", endpoint_url=url, config=config)
 
@@ -116,7 +135,7 @@ def _assume(
     core: botocore.session.Session, role: str, external_id: str | None, region: str | None
 ) -> None:
     """Make a session's credentials those of a role that its own credentials may assume."""
-    own = botocore.session.Session(profile=core.profile)
+    own = _core(core.profile)
     sts = boto3.Session(
         botocore_session=own, region_name=core.get_config_variable("region")
     ).client(

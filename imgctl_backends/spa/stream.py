@@ -7,7 +7,8 @@ a copy of its own is read with the bytes and written with them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any, Final
+from contextlib import closing
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -90,7 +91,7 @@ class StreamingCopier:
                 if changed(error):
                     raise changed_source(self._source.place, file.key) from error
                 raise
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             properties = {**carried(answer), **tags}
             headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
             source = _Source(self._source, file, body, context)
@@ -174,7 +175,7 @@ class StreamingCopier:
 class _Source:
     """A file's bytes as they come, counted."""
 
-    def __init__(self, bucket: Bucket, file: File, body: IO[bytes] | Any, context: Context) -> None:
+    def __init__(self, bucket: Bucket, file: File, body: Any, context: Context) -> None:
         self._bucket = bucket
         self.file = file
         self._body = body
