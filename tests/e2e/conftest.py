@@ -17,6 +17,7 @@ import pytest
 
 from imgctl_core.testing.issuer import Issuer, User
 from imgctl_core.testing.peers import ServerProcess
+from imgctl_core.testing.registry import Registry
 
 CLIENT_ID, CLIENT_SECRET = "imgctl-cli", "very-secret"
 AUDIENCE = "https://127.0.0.1"
@@ -137,3 +138,15 @@ def stack(tmp_path: Path, ssh_keys: Callable[..., Any], home: Path) -> Iterator[
         with contextlib.ExitStack() as stop:
             stop.callback(stack.stop)
             yield stack
+
+
+@pytest.fixture
+def registries(stack: Stack) -> Iterator[tuple[Registry, Registry, Registry]]:
+    """Three registries: the environments dev, int and prod."""
+    with Registry() as dev, Registry() as integration, Registry() as prod:
+        stack.server_settings |= {
+            "IMGCTL_REGISTRY_DEV": dev.url,
+            "IMGCTL_REGISTRY_INT": integration.url,
+            "IMGCTL_REGISTRY_PROD": prod.url,
+        }
+        yield dev, integration, prod
