@@ -24,6 +24,7 @@ def follow(session: Session, promotion_id: str, *, as_json: bool) -> Promotion |
             if isinstance(message, Progress):
                 reporter.update(message)
             else:
+                reporter.end(message)
                 return message
         raise StreamCut("the connection ended before the promotion's result arrived")
     except KeyboardInterrupt:

@@ -164,7 +164,9 @@ def _about(record: Mapping[str, JSON]) -> Iterator[str]:
         yield ", ".join(str(ref) for ref in refs)
     if record.get("destination"):
         yield f"{record.get('source') or '?'} -> {record['destination']}"
-    if isinstance(record.get("why"), str):
-        yield str(record["why"])
+    # What was tried, and why it was denied.
+    yield from (
+        str(record[key]) for key in ("method", "why", "message", "cause") if record.get(key)
+    )
     if record.get("audit_id"):
         yield str(record["audit_id"])

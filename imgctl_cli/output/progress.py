@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import click
 
 from imgctl_cli.display import clean, size
-from imgctl_core.models import ItemProgress, Phase, Progress
+from imgctl_core.models import ItemProgress, ItemResult, Phase, Progress, Promotion
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: A plain line comes after this many seconds without one. Servers speak at least every
 #: ten: a little less, so that their word is never just too early.
 _QUIET: Final = 9.5
+
+#: On a terminal with fewer columns the numbers need the place of the bar.
+_ROOM_FOR_BARS: Final = 110
 
 _WORDS: Final = {
     Phase.PLAN: "planning",
@@ -35,6 +38,9 @@ class Reporter(Protocol):
     """Shows progress until it is stopped."""
 
     def update(self, progress: Progress) -> None: ...
+
+    def end(self, promotion: Promotion) -> None:
+        """Show the last state: progress that was fast may never have been heard of."""
 
     def stop(self) -> None: ...
 
@@ -56,6 +62,9 @@ class NoProgress:
     """Says nothing."""
 
     def update(self, progress: Progress) -> None:
+        pass
+
+    def end(self, promotion: Promotion) -> None:
         pass
 
     def stop(self) -> None:
@@ -80,7 +89,13 @@ class PlainProgress:
             phase, since = self._last.get(index, (None, now))
             if phase is not item.phase or now - since >= _QUIET:
                 self._last[index] = (item.phase, now)
-                self._write(_line(item))
+                self._write(_line(item, _WORDS[item.phase]))
+
+    def end(self, promotion: Promotion) -> None:
+        for result in promotion.items:
+            item = _last(result)
+            if _accounted(item):
+                self._write(_line(item, _ended(result)))
 
     def stop(self) -> None:
         pass
@@ -90,33 +105,46 @@ class BarProgress:
     """A bar for every item, kept up to date in place."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, TextColumn
+        from rich.progress import BarColumn, ProgressColumn, TextColumn
         from rich.progress import Progress as Bars
+        from rich.table import Column
 
-        self._bars = Bars(
-            # What people named is text, never rich's markup.
-            TextColumn("{task.fields[ref]}", markup=False),
-            TextColumn("{task.fields[word]}", markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[numbers]}", markup=False),
-            console=console,
-        )
+        def text(name: str) -> ProgressColumn:
+            # What people named is text, never rich's markup; and none of it is cut off.
+            whole = Column(no_wrap=False, overflow="fold")
+            return TextColumn(f"{{task.fields[{name}]}}", markup=False, table_column=whole)
+
+        bar: list[ProgressColumn] = [BarColumn(20)] if console.width >= _ROOM_FOR_BARS else []
+        self._bars = Bars(text("ref"), text("word"), *bar, text("numbers"), console=console)
         self._tasks: dict[int, TaskID] = {}
         self._bars.start()
 
     def update(self, progress: Progress) -> None:
         for index, item in enumerate(progress.items):
-            if index not in self._tasks:
-                self._tasks[index] = self._bars.add_task("", ref="", word="", numbers="")
-            self._bars.update(
-                self._tasks[index],
-                # Without a total rich shows a bar that moves; nothing to do is a full one.
-                total=item.bytes_total or (1 if item.phase is Phase.DONE else None),
-                completed=_accounted(item) or (1 if item.phase is Phase.DONE else 0),
-                ref=clean(item.text),
-                word=_WORDS[item.phase],
-                numbers=numbers(item),
-            )
+            # Without a total rich shows a bar that moves.
+            total = item.bytes_total or None
+            self._show(index, item, _WORDS[item.phase], total, _accounted(item))
+
+    def end(self, promotion: Promotion) -> None:
+        for index, result in enumerate(promotion.items):
+            item = _last(result)
+            # A full bar for what is there, even when that took not one byte.
+            good = result.outcome is not None and result.outcome.good
+            self._show(index, item, _ended(result), 1.0, 1.0 if good else 0.0)
+
+    def _show(
+        self, index: int, item: ItemProgress, word: str, total: float | None, completed: float
+    ) -> None:
+        if index not in self._tasks:
+            self._tasks[index] = self._bars.add_task("", ref="", word="", numbers="")
+        self._bars.update(
+            self._tasks[index],
+            total=total,
+            completed=completed,
+            ref=clean(item.text),
+            word=word,
+            numbers=numbers(item),
+        )
 
     def stop(self) -> None:
         self._bars.stop()
@@ -139,5 +167,14 @@ def _accounted(item: ItemProgress) -> int:
     return item.bytes_copied + item.bytes_present + item.bytes_mounted
 
 
-def _line(item: ItemProgress) -> str:
-    return "  ".join(part for part in (clean(item.text), _WORDS[item.phase], numbers(item)) if part)
+def _line(item: ItemProgress, word: str) -> str:
+    return "  ".join(part for part in (clean(item.text), word, numbers(item)) if part)
+
+
+def _last(result: ItemResult) -> ItemProgress:
+    counts = (result.bytes_copied, result.bytes_present, result.bytes_mounted)
+    return ItemProgress(result.text, Phase.DONE, sum(counts), *counts)
+
+
+def _ended(result: ItemResult) -> str:
+    return result.outcome.value if result.outcome else "running"

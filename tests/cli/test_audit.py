@@ -15,7 +15,7 @@ BOB: dict[str, JSON] = {"sub": "x", "name": "bob\x1b[1m", "email": ""}
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Return a log of five records, really written."""
+    """Return a log of six records, really written."""
     path = tmp_path / "audit.jsonl"
     writer = AuditLog(path)
     about: dict[str, JSON] = {
@@ -32,6 +32,7 @@ def log(tmp_path: Path) -> Path:
         {"actor": BOB, "refs": ["c:1"], "source": "", "destination": "int", "why": "no group"},
     )
     writer.record("plan.made", {**about, "audit_id": "pr_2", "refs": ["d:1"]})
+    writer.record("authn.denied", {"method": "Promote", "cause": "expired", "peer": "127.0.0.1"})
     writer.close()
     return path
 
@@ -53,15 +54,15 @@ class TestShow:
         ran = run("audit", "show", "--file", str(log))
         assert (ran.code, ran.err) == (0, "")
         lines = [line.split("  ") for line in ran.out.splitlines()]
-        assert len(lines) == 5
+        assert len(lines) == 6
         assert lines[2][-4:] == ["alice@example.com", "a:1, b:1", "dev -> prod", "pr_1"]
         assert lines[3][-4:] == ["bob\ufffd[1m", "c:1", "? -> int", "no group"]
-        assert all(line[1].strip() or line[2] for line in lines)
+        assert lines[5][-2:] == ["Promote", "expired"]
 
     @pytest.mark.parametrize(
         ("args", "records"),
         [
-            ([], [1, 2, 3, 4, 5]),
+            ([], [1, 2, 3, 4, 5, 6]),
             (["--event", "promotion.promoted"], [3]),
             (["--event", "promotion.*"], [2, 3]),
             (["--event", "promotion"], []),
@@ -70,9 +71,9 @@ class TestShow:
             (["--actor", "x"], [4]),
             (["--id", "pr_1"], [2, 3]),
             (["-d", "int"], [4]),
-            (["--since", "2020-01-01"], [1, 2, 3, 4, 5]),
+            (["--since", "2020-01-01"], [1, 2, 3, 4, 5, 6]),
             (["--since", "2999-01-01T00:00:00"], []),
-            (["-n", "2"], [4, 5]),
+            (["-n", "2"], [5, 6]),
             (["--actor", "alice", "--last", "1", "-d", "prod"], [5]),
         ],
     )
@@ -83,13 +84,13 @@ class TestShow:
         self, run: Any, log: Path, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("IMGCTL_AUDIT_LOG", str(log))
-        assert len(run("audit", "show").out.splitlines()) == 5
+        assert len(run("audit", "show").out.splitlines()) == 6
         monkeypatch.delenv("IMGCTL_AUDIT_LOG")
         default = home / ".local" / "state" / "imgctl" / "audit.jsonl"
         assert str(default) in run("audit", "show").err
         default.parent.mkdir(parents=True)
         default.write_bytes(log.read_bytes())
-        assert len(run("audit", "show").out.splitlines()) == 5
+        assert len(run("audit", "show").out.splitlines()) == 6
 
     def test_a_file_that_is_not_there(self, run: Any) -> None:
         ran = run("audit", "show", "--file", "/no/such", "-o", "json")
@@ -105,14 +106,14 @@ class TestVerify:
     def test_a_sound_log(self, run: Any, log: Path) -> None:
         ran = run("audit", "verify", "--file", str(log))
         assert ran.code == 0
-        assert ran.out.startswith("sound: 5 records, head ")
+        assert ran.out.startswith("sound: 6 records, head ")
         head = ran.out.split()[-1]
         assert run("audit", "verify", "--file", str(log), "--expect-head", head).code == 0
         answer = json.loads(run("audit", "verify", "--file", str(log), "-o", "json").out)
         assert answer == {
             "schema_version": 1,
             "sound": True,
-            "records": 5,
+            "records": 6,
             "head": head,
             "problems": [],
         }

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from imgctl_cli.output import progress
 from imgctl_cli.output.progress import BarProgress, NoProgress, PlainProgress
-from imgctl_core.models import ItemProgress, Phase, Progress
+from imgctl_core.models import ItemProgress, ItemResult, Outcome, Phase, Progress
 
 
 def at(phase: Phase, **more: Any) -> Progress:
@@ -69,6 +69,20 @@ class TestPlain:
             reporter.update(at(phase))
         assert len(set(lines)) == len(Phase)
 
+    def test_ends_with_what_was_moved(self, promotion: Any) -> None:
+        lines: list[str] = []
+        reporter = PlainProgress(lines.append, Clock())
+        reporter.end(promotion())
+        assert lines == [
+            "myapp:v1  promoted  1.0 kB moved, 2.0 kB already there, 3.0 kB mounted, of 6.0 kB"
+        ]
+
+    def test_ends_silently_when_no_byte_was_counted(self, promotion: Any) -> None:
+        lines: list[str] = []
+        reporter = PlainProgress(lines.append, Clock())
+        reporter.end(promotion(ItemResult("a:1", "image", Outcome.UNCHANGED)))
+        assert lines == []
+
 
 class TestBars:
     @pytest.fixture
@@ -100,12 +114,43 @@ class TestBars:
         assert "myapp:v1" in last
         assert "33.0 MB moved, 8.0 MB already there, 1.0 MB mounted, of 212.0 MB" in last
 
+    def test_the_last_state_is_how_it_ended(self, stream: io.StringIO, promotion: Any) -> None:
+        reporter = BarProgress(Console(file=stream, force_terminal=True, width=160, _environ={}))
+        reporter.update(at(Phase.PLAN))
+        reporter.end(
+            promotion(
+                ItemResult("a:1", "image", Outcome.PROMOTED, bytes_mounted=3_000),
+                ItemResult("b:1", "image", Outcome.CONFLICT),
+                outcome=Outcome.FAILED,
+            )
+        )
+        reporter.stop()
+        first, second = stream.getvalue().splitlines()[-3:-1]
+        assert "a:1 promoted" in first
+        assert "3.0 kB mounted" in first
+        assert "b:1 conflict" in second
+
     def test_names_are_no_markup_and_steer_nothing(self, stream: io.StringIO) -> None:
         item = ItemProgress("[red]a[/red]\x1b[2J:1", Phase.STAGE, message="[link=x]y\u202e")
         text = self.shown(stream, Progress(Phase.STAGE, (item,)), color_system=None)
         assert "[red]a[/red]\ufffd[2J:1" in text
         assert "[link=x]y\ufffd" in text
         assert "\x1b[2J" not in text
+
+    @pytest.mark.parametrize("width", [60, 80, 109, 110, 200])
+    def test_no_number_is_cut_off_on_a_narrow_terminal(
+        self, stream: io.StringIO, width: int
+    ) -> None:
+        reporter = BarProgress(
+            Console(file=stream, force_terminal=True, width=width, color_system=None, _environ={})
+        )
+        reporter.update(at(Phase.STAGE, bytes_total=212_000_000, bytes_copied=33_000_000))
+        reporter.stop()
+        last = stream.getvalue().rsplit("\x1b[2K", 1)[1]
+        assert "…" not in last
+        for word in ("myapp:v1", "copying", "33.0", "already", "mounted,", "212.0"):
+            assert word in last
+        assert ("━" in last) == (width >= 110)
 
     def test_stopping_twice_is_harmless(self, stream: io.StringIO) -> None:
         reporter = BarProgress(Console(file=stream, force_terminal=True, _environ={}))
