@@ -35,23 +35,23 @@ class EcrLogins:
             EndpointDenied: AWS knows no credentials of ours, or refuses them.
             EndpointUnreachable: AWS does not answer.
         """
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from botocore import exceptions as raised
 
         asked = time.time()
         try:
             answer = self._ask()
-        except ClientError as error:
+        except raised.ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", "unknown"))
             raise EndpointDenied(
                 f"AWS refused us a password for the registry {self._endpoint.address} ({code})",
                 fix="the server's AWS identity needs ecr:GetAuthorizationToken, and sts:AssumeRole "
                 "where role_arn is set",
             ) from error
-        except HTTPClientError as error:
+        except (raised.ConnectionError, raised.HTTPClientError) as error:
             raise EndpointUnreachable(
                 f"AWS can't be reached for a password of the registry {self._endpoint.address}"
             ) from error
-        except BotoCoreError as error:
+        except raised.BotoCoreError as error:
             raise EndpointDenied(
                 f"there are no usable AWS credentials for the registry {self._endpoint.address} "
                 f"({type(error).__name__})",

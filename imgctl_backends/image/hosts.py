@@ -34,10 +34,6 @@ class HostRules:
         self._listed = listed
         self._neighbours = _ECR_NEIGHBOURS if is_ecr_host(self._own) else ()
 
-    def own(self, url: str) -> bool:
-        """Whether the URL is at the endpoint's own host, whatever its port."""
-        return _host(urlsplit(url)) == self._own
-
     def may_be_private(self, url: str) -> bool:
         """Whether the URL's host may be at an address that is not public."""
         host = _host(urlsplit(url))

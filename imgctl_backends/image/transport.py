@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self
@@ -120,8 +121,9 @@ class Transport:
         self._rules = rules
         # A host that nobody listed is reached through pools of its own: a connection
         # that was made without looking at the peer's address must not serve it.
-        self._listed = _pools(endpoint, settings)
-        self._unlisted = _pools(endpoint, settings)
+        trusted = trust_roots(endpoint)
+        self._listed = _pools(trusted, settings)
+        self._unlisted = _pools(trusted, settings)
 
     def send(
         self,
@@ -180,11 +182,11 @@ class Transport:
         self._unlisted.clear()
 
 
-def _pools(endpoint: ImageEndpoint, settings: ImageSettings) -> urllib3.PoolManager:
+def _pools(trusted: ssl.SSLContext, settings: ImageSettings) -> urllib3.PoolManager:
     manager = urllib3.PoolManager(
         num_pools=8,
         maxsize=settings.jobs + _SPARE,
-        ssl_context=trust_roots(endpoint),
+        ssl_context=trusted,
         headers={},
     )
     manager.pool_classes_by_scheme = POOLS

@@ -20,12 +20,13 @@ def wire_fault(where: str, error: Exception, stall: float) -> Fault:
         return _tls_fault(where, error)
     if isinstance(error, raised.NameResolutionError):
         return Fault(where, "the host name is unknown", lasting=True)
-    if isinstance(error, raised.ConnectTimeoutError):
-        return Fault(where, "nothing answers at that address", lasting=True)
+    # A NewConnectionError is a ConnectTimeoutError, too, in urllib3 2.
     if isinstance(error, raised.NewConnectionError):
         cause = error.__cause__
         named = cause.strerror if isinstance(cause, OSError) else None
         return Fault(where, (named or "no connection").lower(), lasting=True)
+    if isinstance(error, raised.ConnectTimeoutError):
+        return Fault(where, "nothing answers at that address", lasting=True)
     if isinstance(error, raised.TimeoutError | OSError) and "timed out" in str(error).lower():
         return Fault(where, f"the connection stood still for {stall:g} s")
     return Fault(where, "the connection was lost")
