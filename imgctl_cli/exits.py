@@ -70,7 +70,9 @@ def of_plan(report: PlanReport) -> int:
 
 
 def _of_items(outcome: Outcome | None, items: Sequence[ItemResult] | Sequence[PlannedItem]) -> int:
-    codes = {_of_item(item.outcome, item.error) for item in items}
+    # Items that were not started because of another one say nothing of their own.
+    telling = [item for item in items if item.outcome is not Outcome.CANCELLED] or items
+    codes = {_of_item(item.outcome, item.error) for item in telling}
     if codes <= {OK}:
         # Every item is there: what the server says of the whole counts.
         return FAILED if outcome is None else BY_OUTCOME[outcome]

@@ -29,6 +29,12 @@ SCHEMA = 1
 _TAIL = 1 << 20
 
 
+def default_audit_log() -> Path:
+    """Return `$XDG_STATE_HOME/imgctl/audit.jsonl`, as the XDG base directory spec says."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "imgctl" / "audit.jsonl"
+
+
 def chain_hash(prev_hash: str, record: Mapping[str, JSON]) -> str:
     """Return the hash of a record, which must hold everything but `hash`."""
     return hashlib.sha256(prev_hash.encode("ascii") + _canonical(record)).hexdigest()

@@ -280,7 +280,7 @@ class Engine:
         run.enter(Phase.PLAN, still_open(run.items))
 
         def plan(item: ItemRun, context: Context) -> None:
-            item.plan = item.promoter.plan(item.item, context)
+            item.planned(item.promoter.plan(item.item, context))
 
         self._each(run, still_open(run.items), plan)
         if any(item.outcome and not item.outcome.good for item in run.items):

@@ -151,9 +151,19 @@ class NotAuthorized(ImgctlError):
 
 
 class Conflict(ImgctlError):
-    """The destination holds something else under this name. Nothing was written."""
+    """The destination holds something else under this name. Nothing was written.
+
+    `digest` is what was to be promoted and `current` what is there, where they are known.
+    """
 
     reason = "CONFLICT"
+
+    def __init__(
+        self, message: str, *, fix: str = "", id: str = "", digest: str = "", current: str = ""
+    ) -> None:
+        super().__init__(message, fix=fix, id=id)
+        self.digest = digest
+        self.current = current
 
 
 class NotFound(ImgctlError):

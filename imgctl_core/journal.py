@@ -48,8 +48,8 @@ class Journal:
             {
                 "ref": item.item.text,
                 "kind": item.item.ref.kind,
-                "digest": item.plan.digest if item.plan else "",
-                "current_digest": (item.plan.current or "") if item.plan else "",
+                "digest": item.digest,
+                "current_digest": item.current,
             }
             for item in run.items
         ]

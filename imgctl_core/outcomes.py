@@ -23,7 +23,8 @@ def end_with_error(run: PromotionRun, item: ItemRun, error: Exception) -> None:
     """End an item with what was raised while it was worked on."""
     failure = failure_of(error, run.id)
     if isinstance(error, Conflict):
-        item.end(Outcome.CONFLICT, replace(failure, fix=failure.fix or _conflict_fix(run)))
+        item.digest, item.current = error.digest or item.digest, error.current or item.current
+        item.end(Outcome.CONFLICT, replace(failure, fix=_conflict_fix(run, item) or failure.fix))
     elif isinstance(error, Cancelled):
         item.end(Outcome.CANCELLED, failure)
     else:
@@ -58,27 +59,28 @@ def overall(items: Iterable[ItemRun]) -> Outcome:
 def planned(item: ItemRun) -> PlannedItem:
     """Return an item's plan as people see it."""
     shown = PlannedItem(
-        item.item.text, item.item.ref.kind, item.outcome or Outcome.PROMOTED, error=item.error
+        item.item.text,
+        item.item.ref.kind,
+        item.outcome or Outcome.PROMOTED,
+        item.digest,
+        item.current,
+        error=item.error,
     )
     if item.plan is None:
         return shown
     return replace(
         shown,
-        digest=item.plan.digest,
-        current=item.plan.current or "",
         bytes_to_copy=item.plan.bytes_to_copy,
         bytes_present=item.plan.bytes_present,
         steps=item.plan.steps,
     )
 
 
-def _conflict_fix(run: PromotionRun) -> str:
-    if run.request.on_conflict is OnConflict.REPLACE:
-        return (
-            f"{run.destination} does not allow replacing: promote under another version, or "
-            "have its owner set allow_replace"
-        )
+def _conflict_fix(run: PromotionRun, item: ItemRun) -> str:
+    """Say what stands in the way of a replacement that was asked for."""
+    if run.request.on_conflict is OnConflict.FAIL or item.item.replace:
+        return ""
     return (
-        "promote under another version, or add --on-conflict replace where the environment "
-        "allows it"
+        f"{run.destination} does not allow replacing: promote under another version, or "
+        "have its owner set allow_replace"
     )

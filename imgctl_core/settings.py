@@ -26,6 +26,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from imgctl_core.audit import default_audit_log
 from imgctl_core.errors import InvalidSetting
 from imgctl_core.hosts import is_loopback
 from imgctl_core.problems import Problem, most_telling
@@ -50,12 +51,6 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 def canonical_name(name: str) -> str:
     """Return an environment's name as we write it: lower case, `-` for `_`."""
     return name.strip().lower().replace("_", "-")
-
-
-def default_audit_log() -> Path:
-    """Return `$XDG_STATE_HOME/imgctl/audit.jsonl`, as the XDG base directory spec says."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "imgctl" / "audit.jsonl"
 
 
 @dataclass(frozen=True)

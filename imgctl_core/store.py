@@ -33,8 +33,13 @@ class ItemRun:
     item: PromotionItem
     progress: ProgressCounter
     plan: Plan | None = None
+    digest: str = ""
+    current: str = ""
     outcome: Outcome | None = None
     error: Failure | None = None
+
+    def planned(self, plan: Plan) -> None:
+        self.plan, self.digest, self.current = plan, plan.digest, plan.current or ""
 
     def end(self, outcome: Outcome, error: Failure | None = None) -> None:
         self.outcome, self.error = outcome, error
@@ -45,7 +50,7 @@ class ItemRun:
             self.item.text,
             self.item.ref.kind,
             self.outcome,
-            self.plan.digest if self.plan else "",
+            self.digest,
             count.bytes_copied,
             count.bytes_present,
             count.bytes_mounted,

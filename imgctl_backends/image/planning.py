@@ -23,6 +23,8 @@ def conflict(item: PromotionItem, destination: Repository, digest: str, current:
         f"{item.source} has {digest}",
         fix="promote it under another tag, or use --on-conflict replace where the environment "
         "allows it",
+        digest=digest,
+        current=current,
     )
 
 
@@ -38,6 +40,8 @@ def immutable_tag(
         f"{destination}:{plan.item.ref.version} in {plan.item.destination} is immutable and is "
         f"{now}; {plan.item.source} has {plan.digest}",
         fix="promote it under another tag",
+        digest=plan.digest,
+        current=now,
     )
 
 

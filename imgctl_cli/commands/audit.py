@@ -113,9 +113,7 @@ def verify(file: Path | None, expect_head: str, output: str) -> int:
 def _path(file: Path | None) -> Path:
     if file is not None:
         return file
-    from imgctl_core.settings import default_audit_log
-
-    return default_audit_log()
+    return audit.default_audit_log()
 
 
 def _event_is(record: Mapping[str, JSON], wanted: str | None) -> bool:

@@ -68,7 +68,11 @@ class ShelfPromoter(Promoter[Shelf, NoSettings]):
             raise ArtifactNotFound(f"{item.source} has no {key}")
         current = self._shelf(item.destination).get(key)
         if current not in (None, found) and not item.replace:
-            raise Conflict(f"{item.destination} holds {current} and {item.source} holds {found}")
+            raise Conflict(
+                f"{item.destination} holds {current} and {item.source} holds {found}",
+                digest=found,
+                current=current or "",
+            )
         return Plan(item, found, current)
 
     def stage(self, plan: Plan, context: Context) -> None:

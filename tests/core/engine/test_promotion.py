@@ -57,7 +57,7 @@ def test_another_digest_at_the_destination_is_a_conflict(world: Any) -> None:
     error = promotion.items[0].error
     assert "sha256:zz" in error.message
     assert "sha256:aa" in error.message
-    assert "--on-conflict replace" in error.fix
+    assert promotion.items[0].digest == "sha256:aa"
     assert world.shelves["prod"]["app:v1"] == "sha256:zz"
     assert world.promoter.calls == ["plan"]
 
