@@ -84,13 +84,13 @@ class Connections:
 def _core(profile: str | None) -> botocore.session.Session:
     core = botocore.session.Session(profile=profile)
     # Reading the service's model takes most of the time that a session takes.
-    core.register_component("data_loader", _models())
+    core.register_component("data_loader", _models(core.get_config_variable("data_path")))
     return core
 
 
 @cache
-def _models() -> Loader:
-    return create_loader()
+def _models(search_path: str | None) -> Loader:
+    return create_loader(search_path)
 
 
 def _connect(endpoint: SpaEndpoint) -> Connection:

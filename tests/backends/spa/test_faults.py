@@ -233,7 +233,12 @@ def test_cancelling_takes_less_than_two_seconds(
 
     stub.faults.append(hang)
     cancel = CancelToken()
-    threading.Thread(target=lambda: (reached.wait(30), cancel.cancel())).start()
+
+    def stop() -> None:
+        reached.wait(30)
+        cancel.cancel()
+
+    threading.Thread(target=stop).start()
     with pytest.raises(Cancelled):
         bench.promote(context=Context(cancel=cancel))
     ended = time.monotonic()

@@ -1,0 +1,221 @@
+"""The small pure parts: references, buckets, order, answers, identity, pace."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from imgctl_backends.spa.answers import Unreadable, bare, read_copied, read_page, read_refusal
+from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
+from imgctl_backends.spa.identity import compare_checksums, same_tag, whole_checksums
+from imgctl_backends.spa.manifest import File, digest, from_rows, to_rows
+from imgctl_backends.spa.order import entry_waves, is_entry_point, wave
+from imgctl_backends.spa.pace import Patience, Window
+from imgctl_backends.spa.references import bucket_name, check_suffix, parse
+from imgctl_core.errors import InvalidReference
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "version"),
+    [("shop:v1.4.2", "shop", "v1.4.2"), ("my-shop-2:1.0.0+b.7_x", "my-shop-2", "1.0.0+b.7_x")],
+)
+def test_references(text: str, name: str, version: str) -> None:
+    ref = parse(text)
+    assert (ref.kind, ref.name, ref.version, ref.digest) == ("spa", name, version, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "shop", "shop:", ":v1", "Shop:v1", "shop:v1:v2", "shop:../v1", "shop:v1/", "shop:.v1",
+     "sh_op:v1", "shop:v1\n", "shop:v%31", "-shop:v1", "shöp:v1", "shop:٣", "shop:" + "v" * 129,
+     "s" * 64 + ":v1", "a.b/shop:v1", "shop@sha256:" + "a" * 64, "shop:v1@sha256:" + "a" * 64],
+)  # fmt: skip
+def test_what_is_no_reference(text: str) -> None:
+    with pytest.raises(InvalidReference):
+        parse(text)
+
+
+def test_bucket_names() -> None:
+    assert bucket_name("shop", "prod") == "shop-prod"
+    assert bucket_name("shop", "prod.example.com") == "shop-prod.example.com"
+    with pytest.raises(InvalidReference, match="longer than 63"):
+        bucket_name("s" * 60, "prod")
+    for name in ("xn--shop", "sthree-shop", "amzn-s3-demo-shop"):
+        with pytest.raises(InvalidReference):
+            bucket_name(name, "prod")
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    ["", "Prod", "pr_od", "prod/", "prod/../dev", "a..b", "prod.", "-", "x" * 62, "s3alias", "p?x",
+     "prod\n", "arn:aws:s3:::x", "-ol-s3", "a.mrap"],
+)  # fmt: skip
+def test_suffixes_that_no_bucket_can_have(suffix: str) -> None:
+    with pytest.raises(ValueError, match="no bucket name can end in"):
+        check_suffix(suffix)
+    with pytest.raises(ValidationError):
+        SpaEndpoint(suffix=suffix)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"endpoint_url": "ftp://h"}, {"endpoint_url": "h:9000"}, {"endpoint_url": "http://u:p@h"},
+     {"endpoint_url": "http://h/?x"}, {"bucket_owner": "12"}, {"region": "EU WEST"},
+     {"profile": ""}, {"role_arn": "role"}, {"sufix": "x"}],
+)  # fmt: skip
+def test_endpoint_keys_that_are_wrong(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        SpaEndpoint.model_validate({"suffix": "prod", **wrong})
+
+
+def test_settings_have_bounds() -> None:
+    assert SpaSettings().copy_tags
+    with pytest.raises(ValidationError):
+        SpaSettings(concurrency=251)
+
+
+@pytest.mark.parametrize(
+    ("key", "number"),
+    [("app.js", 0), ("assets/index.abc.js", 0), ("assets/manifest.abc.json", 0), ("sworn.js", 0),
+     ("data/sw/a.js", 0), ("robots.txt", 0), ("index.html.gz", 0), ("sw.js", 1), ("x/SW.js", 1),
+     ("service-worker.js", 1), ("serviceWorker.abc.js", 1), ("firebase-messaging-sw.js", 1),
+     ("ngsw-worker.js", 1), ("ngsw.json", 1), ("site.webmanifest", 1), ("manifest.json", 1),
+     ("asset-manifest.json", 1), ("remoteEntry.js", 1), ("remoteEntry.abc.js", 1),
+     ("version.json", 1), ("about.html", 2), ("a/b.HTM", 2), ("docs/index.html", 3),
+     ("index.html", 4), ("a\u2028b.html", 2)],
+)  # fmt: skip
+def test_order(key: str, number: int) -> None:
+    assert wave(key) == number
+    assert is_entry_point(key) is bool(number)
+
+
+def test_waves_come_in_order_without_empty_ones() -> None:
+    keys = ["index.html", "a.js", "sw.js", "x.html", "y.html"]
+    assert entry_waves(keys) == [["sw.js"], ["x.html", "y.html"], ["index.html"]]
+
+
+@pytest.mark.parametrize("text", ['"abc"', "abc", 'W/"abc"', ' "abc" '])
+def test_tags_lose_their_quotes(text: str) -> None:
+    assert bare(text) == "abc"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<CopyObjectResult>", b"<CopyObjectResult><ETag>a</ETag>", b"<Error/>", b"<html></html>",
+     b"<CopyObjectResult><ETag></ETag></CopyObjectResult>", b"\xff\xfe",
+     b"<!DOCTYPE x [<!ENTITY a 'b'>]><CopyObjectResult><ETag>&a;</ETag></CopyObjectResult>"],
+)  # fmt: skip
+def test_what_says_nothing_of_a_copy(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        read_copied(body)
+
+
+def test_a_copy_result() -> None:
+    body = b'<CopyObjectResult xmlns="x"><ETag>&quot;ab-2&quot;</ETag></CopyObjectResult>'
+    assert read_copied(body) == "ab-2"
+
+
+def test_refusals_are_one_clean_line() -> None:
+    refusal = read_refusal(b"<Error><Code>A</Code><Message>b\n\tc  d</Message></Error>")
+    assert (refusal.code, refusal.message) == ("A", "b c d")
+    long = read_refusal(b"<Error><Message>" + b"x" * 10_000 + b"</Message></Error>")
+    assert len(long.message) == 500
+    assert read_refusal(b"not xml").code == ""
+
+
+def test_a_page_that_hides_its_rest_is_refused() -> None:
+    with pytest.raises(Unreadable, match="not how to get it"):
+        read_page(b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>")
+
+
+@pytest.mark.parametrize("size", ["", "x"])
+def test_a_row_that_makes_no_sense_is_refused(size: str) -> None:
+    row = f"<Contents><Key>a</Key><Size>{size}</Size></Contents>"
+    with pytest.raises(Unreadable, match="can't be read"):
+        read_page(f"<ListBucketResult>{row}</ListBucketResult>".encode())
+
+
+def test_keys_are_decoded_only_when_the_answer_says_so() -> None:
+    row = "<Contents><Key>a%2Bb+c</Key><Size>1</Size></Contents>"
+    kind = "<EncodingType>url</EncodingType>"
+    plain = read_page(f"<ListBucketResult>{row}</ListBucketResult>".encode())
+    coded = read_page(f"<ListBucketResult>{kind}{row}</ListBucketResult>".encode())
+    assert (plain.rows[0].key, coded.rows[0].key) == ("a%2Bb+c", "a+b c")
+
+
+def test_tags_prove_equal_content_only() -> None:
+    md5 = "0" * 31 + "a"
+    assert same_tag(md5, md5.upper())
+    assert same_tag(md5 + "-2", md5 + "-2")
+    assert not same_tag(md5, md5 + "-1")
+    assert not same_tag("", "")
+    assert not same_tag("write-7", "write-7")
+
+
+def test_only_checksums_over_the_whole_object_count() -> None:
+    one = {"x-amz-checksum-crc32": "abc=", "etag": '"x"'}
+    assert whole_checksums({**one, "x-amz-checksum-type": "FULL_OBJECT"}) == {"crc32": "abc="}
+    assert whole_checksums(one) == {"crc32": "abc="}
+    assert whole_checksums({**one, "x-amz-checksum-type": "COMPOSITE"}) == {}
+    assert whole_checksums({**one, "etag": '"x-2"'}) == {}
+    assert whole_checksums({"x-amz-checksum-crc32": "abc=-2", "etag": '"x"'}) == {}
+
+
+def test_checksums_of_different_algorithms_say_nothing() -> None:
+    assert compare_checksums({"crc32": "a"}, {"sha256": "b"}) is None
+    assert compare_checksums({"crc32": "a", "x": "1"}, {"crc32": "a"}) is True
+    assert compare_checksums({"crc32": "a"}, {"crc32": "b"}) is False
+
+
+def test_the_digest_is_the_documented_one() -> None:
+    files = [File("é.js", 2, "t", "etag:t"), File("a.js", 1, "t", "etag:u")]
+    assert digest(files) == digest(reversed(files))
+    # sha256 of: ["a.js",1,"etag:u"]\n["\u00e9.js",2,"etag:t"]\n
+    assert digest(files) == (
+        "sha256:92069b6f7dc280a915f1a13215b20a6bd4ae6b35dd674a08f244b44de691fd05"
+    )
+
+
+def test_files_survive_a_plan() -> None:
+    files = [File("a", 1, "t", "etag:t", "s")]
+    assert from_rows({"files": to_rows(files)}) == files
+    for data in ({}, {"files": [["a", "1", "t", "i", ""]]}, {"files": [["a"]]}):
+        with pytest.raises(ValueError, match="the plan has"):
+            from_rows(data)  # type: ignore[arg-type]
+
+
+def test_the_window_grows_fast_then_carefully_and_halves_once_per_burst() -> None:
+    window = Window(100)
+    for _ in range(10):
+        window.grow()
+    assert window.size == 42
+    window.shrink(10.0)
+    window.shrink(10.5)  # the same burst
+    assert window.size == 21
+    for _ in range(21):
+        window.grow()
+    assert window.size == 21
+    window.grow()
+    assert window.size == 22
+    window.shrink(11.5)
+    assert window.size == 11
+    for second in range(12, 100, 2):
+        window.shrink(float(second))
+    assert window.size == 2
+    assert Window(1).size == 1
+
+
+def test_the_window_has_a_top() -> None:
+    window = Window(40)
+    for _ in range(100):
+        window.grow()
+    assert window.size == 40
+
+
+def test_delays_are_drawn_between_nothing_and_a_doubling_bound() -> None:
+    patience = Patience(base=1.0, longest=4.0)
+    for attempt, bound in ((1, 2.0), (2, 4.0), (9, 4.0), (10_000, 4.0)):
+        drawn = [patience.delay(attempt) for _ in range(300)]
+        assert 0 <= min(drawn) < bound / 4
+        assert bound / 2 < max(drawn) <= bound
+    assert patience.limit(8 * 1024 * 1024) == 31.0
