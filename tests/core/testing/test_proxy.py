@@ -81,8 +81,8 @@ def test_a_good_line(registry: Registry, through: Callable[[Line], FaultProxy], 
 
 
 def test_tls_passes(tls_files: TlsFiles, ask: Ask) -> None:
-    tls = {"tls_cert": tls_files.cert, "tls_key": tls_files.key}
-    with Registry(**tls) as registry, FaultProxy(registry.host) as proxy:
+    registry = Registry(tls_cert=tls_files.cert, tls_key=tls_files.key)
+    with registry as started, FaultProxy(started.host) as proxy:
         assert ask(f"https://{proxy.host}/v2/", ca_file=tls_files.ca).status == 200
 
 
