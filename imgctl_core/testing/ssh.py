@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -63,8 +64,13 @@ class SshAgent:
         self.process = ServerProcess(
             ["ssh-agent", "-D", "-a", str(self.socket)], self._folder / "log.txt", {}
         )
-        self.process.wait_until(self.socket.exists)
+        self.process.wait_until(self._listens)
         return self
+
+    def _listens(self) -> bool:
+        # The socket's file is there a moment before anyone listens at it.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     def __exit__(
         self,

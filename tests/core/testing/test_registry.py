@@ -226,6 +226,13 @@ class TestManifests:
         assert ask(url, "PUT", image.content, {"Content-Type": OCI_IMAGE}).status == 201
         assert registry.tags("app") == {f"v{n}": image.digest for n in range(10)}
 
+    def test_too_many_tags_at_once(self, registry: Registry, ask: Ask) -> None:
+        image = self._push_blobs(registry)
+        query = "&".join(f"tag=v{n}" for n in range(101))
+        url = f"{registry.url}/v2/app/manifests/{image.digest}?{query}"
+        assert ask(url, "PUT", image.content, {"Content-Type": OCI_IMAGE}).status == 414
+        assert registry.tags("app") == {}
+
     def test_missing_blobs_are_named(self, registry: Registry, ask: Ask) -> None:
         image = make_image([make_layer({"a": b"1"})])
         put = f"{registry.url}/v2/app/manifests/v1"
@@ -470,6 +477,11 @@ class TestAccess:
             assert ask(post, "POST", headers=writer).status == 202
             registry.expire_tokens()
             assert ask(url, headers=reader).status == 401
+
+    def test_tokens_run_out(self, ask: Ask) -> None:
+        with Registry(auth="bearer", username="u", password="p", token_lifetime=0) as registry:
+            token = self._token(registry, ask, "repository:app:pull")
+            assert ask(f"{registry.url}/v2/", headers=token).status == 401
 
     def test_a_mount_needs_the_source(self, ask: Ask) -> None:
         with Registry(auth="bearer", username="u", password="p") as registry:

@@ -60,9 +60,7 @@ def test_conformance(
             check=False,
         )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-    suites = ET.parse(tmp_path / "junit.xml").getroot()
-    figures = {
-        name: int(suites.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")
-    }
-    assert figures["tests"] > 800
-    assert (figures["failures"], figures["errors"], figures["skipped"]) == (0, 0, 0)
+    suite = next(ET.parse(tmp_path / "junit.xml").getroot().iter("testsuite"))
+    figures = [int(suite.get(name, "0")) for name in ("failures", "errors", "skipped")]
+    assert int(suite.get("tests", "0")) > 800
+    assert figures == [0, 0, 0]
