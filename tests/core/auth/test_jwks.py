@@ -264,9 +264,11 @@ def test_57_anything_unexpected_keeps_the_old_keys_and_the_thread(
 def test_nobody_waits_for_ever(new_cache: Callable[..., JwksCache], issuer: Issuer) -> None:
     issuer.gate.clear()
     cache = new_cache(wait=0.05)
+    began = time.monotonic()
     for _ in range(3):
         with pytest.raises(IssuerUnreachable):
             cache.key("old")
+    assert time.monotonic() - began < 10
     assert issuer.count == 1, "who waits in vain does not fetch again"
     assert not issuer.gate.is_set()
 
@@ -280,6 +282,16 @@ def test_a_hanging_issuer_does_not_stop_known_keys(
     clock.advance(300)
     assert cache.key("old") == {"kid": "old"}
     assert issuer.reached(2)
+
+
+def test_one_thread_is_enough(cache: JwksCache) -> None:
+    def threads() -> set[threading.Thread]:
+        return {one for one in threading.enumerate() if one.name == "imgctl-jwks"}
+
+    before = threads()
+    cache.start()
+    cache.key("old")
+    assert threads() <= before, "no other thread was begun"
 
 
 def test_closing_stops_the_thread_and_wakes_who_waits(
