@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgctl_core.client.explain import explain_refusal
-from imgctl_core.client.sshkeys import default_public_key, read_key_line
+from imgctl_core.client.sshkeys import default_public_key, in_home, read_key_line
 from imgctl_core.client.tokencache import TokenCache, default_directory, entry_name
 from imgctl_core.client.tokens import AUDIENCE_MODES, LoginSettings, Token
 from imgctl_core.errors import InvalidSetting
@@ -70,10 +70,12 @@ def logout(settings: LoginSettings) -> bool:
 def _complete(settings: LoginSettings) -> LoginSettings:
     """Return the settings with what this machine knows filled in."""
     _check(settings)
+    named, ca_file = settings.pubkey_file, settings.ca_file
     return replace(
         settings,
         username=settings.username or _user_of_this_machine(),
-        pubkey_file=settings.pubkey_file or default_public_key(),
+        pubkey_file=in_home(named) if named else default_public_key(),
+        ca_file=in_home(ca_file) if ca_file else None,
     )
 
 

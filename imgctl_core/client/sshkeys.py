@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,9 +111,18 @@ def read_public_key(path: Path) -> PublicKey:
 
 
 def default_public_key() -> Path | None:
-    """Return ~/.ssh/id_ed25519.pub if it exists."""
-    path = Path("~/.ssh/id_ed25519.pub").expanduser()
-    return path if path.exists() else None
+    """Return ~/.ssh/id_ed25519.pub if it exists; None too when this user has no home."""
+    path = in_home(Path("~/.ssh/id_ed25519.pub"))
+    try:
+        return path if path.exists() else None
+    except OSError:
+        return None
+
+
+def in_home(path: Path) -> Path:
+    """Replace a leading `~`, which no shell does in a settings file."""
+    # Unlike pathlib's, this doesn't raise for a user without a home.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def read_key_line(path: Path) -> str:

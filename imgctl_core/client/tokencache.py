@@ -24,11 +24,11 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def default_directory() -> str:
-    """Return $XDG_CACHE_HOME/imgctl, by default ~/.cache/imgctl."""
+    """Return $XDG_CACHE_HOME/imgctl, by default ~/.cache/imgctl; empty without a home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not base.startswith("/"):  # The XDG specification: relative paths are ignored.
         base = os.path.expanduser("~/.cache")  # noqa: PTH111 - pathlib is dear at start-up
-    return f"{base}/imgctl"
+    return f"{base}/imgctl" if base.startswith("/") else ""
 
 
 def entry_name(settings: LoginSettings, *, key: str) -> str:

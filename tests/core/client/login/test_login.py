@@ -122,6 +122,12 @@ def test_the_default_key(
     assert len(dex.forms) == 1
 
 
+def test_a_key_in_the_home(dex: FakeDex, settings: LoginSettings, home: Path) -> None:
+    dex.know(make_ssh_key(home / "keys", name="work"))
+    token, _ = log_in(dataclasses.replace(settings, pubkey_file=Path("~/keys/work.pub")))
+    assert token.claims["email"] == "alice@example.com"
+
+
 def test_the_agents_keys_once_each_best_first(
     dex: FakeDex,
     settings: LoginSettings,

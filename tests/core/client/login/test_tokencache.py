@@ -198,6 +198,18 @@ def test_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert default_directory() == f"{tmp_path}/.cache/imgctl"
 
 
+def test_nowhere_without_a_home(
+    token: Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "~")
+    monkeypatch.chdir(tmp_path)
+    cache = TokenCache(default_directory())
+    assert not cache.store(NAME, token)
+    assert cache.load(NAME, NOW) is None
+    assert list(tmp_path.iterdir()) == []
+
+
 BASE = LoginSettings(
     dex_url="https://dex.example.com/dex",
     client_id="cli",
