@@ -48,6 +48,12 @@ def _split(value: object) -> object:
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
+def _named(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(name.strip() for name in names):
+        raise ValueError("has an empty name in it")
+    return names
+
+
 def canonical_name(name: str) -> str:
     """Return an environment's name as we write it: lower case, `-` for `_`."""
     return name.strip().lower().replace("_", "-")
@@ -155,7 +161,7 @@ class OidcTable(_Table):
     empty_counts = frozenset({"allowed_groups"})
 
     issuer_url: str
-    audience: str
+    audience: str = Field(min_length=1)
     allowed_groups: Words = (DEFAULT_GROUP,)
     allowed_connectors: Words = ("ssh",)
     max_token_lifetime: int = Field(default=24 * 3600, ge=60)
@@ -170,12 +176,12 @@ class OidcTable(_Table):
             return value
         raise ValueError("must be an https:// address (http:// only on the loopback)")
 
-    @field_validator("allowed_groups")
+    @field_validator("allowed_groups", "allowed_connectors")
     @classmethod
     def _somebody(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
-            raise ValueError("is set but empty, so nobody could come in; name at least one group")
-        return value
+            raise ValueError("is set but empty, so nobody could come in; name at least one")
+        return _named(value)
 
 
 class PluginsTable(_Table):
@@ -199,10 +205,15 @@ class EnvironmentTable(_Table):
     allow_replace: bool = False
     endpoints: Mapping[str, Mapping[str, object]] = Field(default_factory=dict)
 
+    @field_validator("allowed_groups")
+    @classmethod
+    def _groups(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if value is None else _named(value)
+
     @field_validator("promote_from")
     @classmethod
-    def _canonical(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return None if value is None else tuple(canonical_name(name) for name in value)
+    def _sources(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if value is None else _named(tuple(map(canonical_name, value)))
 
 
 @dataclass(frozen=True)
