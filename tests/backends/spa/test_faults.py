@@ -19,6 +19,7 @@ from imgctl_core.errors import (
     EndpointFailed,
     EndpointUnreachable,
     ImgctlError,
+    VerificationFailed,
 )
 
 DENIED = (
@@ -269,9 +270,21 @@ def test_a_copy_without_an_answer_is_tried_again(stub: Any, make_bench: Any, has
         release.wait(30)
 
     stub.faults.append(Times(hang))
+    started = time.monotonic()
     bench.promoter.stage(plan, Context())
+    assert time.monotonic() - started < 20
     release.set()
     assert "v1/f3.js" in stub.buckets["shop-prod"]
+
+
+def test_a_copy_that_was_answered_and_not_made_is_found_out(
+    stub: Any, bench: Any, reply: Any
+) -> None:
+    lie = b"<CopyObjectResult><ETag>&quot;0&quot;</ETag></CopyObjectResult>"
+    stub.faults.append(Times(reply(body=lie)))
+    plan = bench.plan()
+    with pytest.raises(VerificationFailed, match=r"1 file missing: 'f3\.js'"):
+        bench.promoter.stage(plan, Context())
 
 
 def test_an_endpoint_that_is_down_is_known_soon(make_bench: Any) -> None:
