@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -138,6 +139,8 @@ class Session:
             IssuerUnreachable: Dex could not be reached.
             InvalidSetting: a setting makes no sense.
         """
+        # gRPC's core writes its own lines to stderr, unless told so before it is imported.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from imgctl_core.client.api import Client
         from imgctl_core.client.login import LoginSettings
         from imgctl_core.client.target import Target

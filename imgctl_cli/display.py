@@ -1,26 +1,8 @@
-"""Making text fit to be shown: names, tags and messages are other people's text."""
+"""Numbers, made fit to be read."""
 
 from __future__ import annotations
 
-import re
-
-#: C0 and C1 controls, DEL, the bidirectional controls (CVE-2021-42574), the line and
-#: paragraph separators, the byte order mark and lone surrogates.
-_HARMFUL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
-_SPACE = frozenset("\t\n\r")
-
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-
-
-def clean(text: str) -> str:
-    """Return `text` on one line, with nothing in it that steers a terminal.
-
-    White space becomes a space; anything else harmful is replaced, not removed, so that
-    `pr<ESC>od` can't pass for `prod`.
-    """
-    return _HARMFUL.sub(lambda match: " " if match[0] in _SPACE else "\ufffd", text)
 
 
 def size(count: int) -> str:

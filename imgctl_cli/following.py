@@ -6,10 +6,10 @@ import click
 
 from imgctl_cli import exits
 from imgctl_cli.connection import Session
-from imgctl_cli.display import clean
 from imgctl_cli.output import errors, progress, text
 from imgctl_core.errors import StreamCut, Unreachable
 from imgctl_core.models import Progress, Promotion
+from imgctl_core.text import one_line
 
 
 def follow(session: Session, promotion_id: str, *, as_json: bool) -> Promotion | None:
@@ -64,4 +64,4 @@ def conclude(ended: Promotion | None, *, as_json: bool, token: str = "") -> int:
 
 
 def _again(promotion_id: str) -> str:
-    return f"imgctl watch {clean(promotion_id)}"
+    return f"imgctl watch {one_line(promotion_id)}"

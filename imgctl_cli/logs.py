@@ -6,7 +6,7 @@ import logging
 import sys
 from types import TracebackType
 
-from imgctl_cli.display import clean
+from imgctl_core.text import one_line
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -15,10 +15,12 @@ class OneLine(logging.Formatter):
     """Keeps a record on its line, and the lines of a traceback indented below it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return clean(super().formatMessage(record))
+        return one_line(super().formatMessage(record))
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
-        return "\n".join(f"    {clean(line)}" for line in super().formatException(ei).splitlines())
+        return "\n".join(
+            f"    {one_line(line)}" for line in super().formatException(ei).splitlines()
+        )
 
 
 def start(level: int, layout: str) -> None:

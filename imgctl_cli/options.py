@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from imgctl_cli.display import clean
+from imgctl_core.text import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,4 +56,4 @@ class Notes:
 
     def say(self, text: str) -> None:
         if not self._silent:
-            click.echo(clean(text), err=True)
+            click.echo(one_line(text), err=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 
 def is_loopback(host: str) -> bool:
-    """Return whether `host` is literally the loopback.
+    """Return whether `host` is literally this machine: 127.0.0.0/8, ::1 or `localhost`.
 
-    Only `localhost` and literal loopback addresses are. No name is looked up, and
-    spellings that a resolver would accept (`127.1`, decimal, `0.0.0.0`,
-    `localhost.example`) are remote: a name may point elsewhere tomorrow.
+    No name is looked up: it may point elsewhere tomorrow. Everything that merely ends up
+    here is remote, since resolvers and Python versions disagree about it: 0.0.0.0,
+    `127.1`, decimal addresses, mapped IPv6, `localhost` with anything behind it.
     """
     if host.lower() == "localhost":
         return True
+    import ipaddress  # costs a client's start, and is seldom needed
+
     try:
-        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         return False
+    return address.is_loopback if address.version == 4 else str(address) == "::1"

@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 
 from imgctl_cli import exits
-from imgctl_cli.display import clean
 from imgctl_cli.main import HelpfulGroup
 from imgctl_cli.options import output_options
 from imgctl_cli.output import json
 from imgctl_core import audit
 from imgctl_core.models import JSON
+from imgctl_core.text import one_line
 
 _file_option = click.option(
     "--file",
@@ -102,9 +102,9 @@ def verify(file: Path | None, expect_head: str, output: str) -> int:
             )
         )
     elif result.problems:
-        click.echo(f"not sound: {clean(str(path))}")
+        click.echo(f"not sound: {one_line(str(path))}")
         for problem in result.problems:
-            click.echo(f"  {clean(problem)}")
+            click.echo(f"  {one_line(problem)}")
     else:
         click.echo(f"sound: {result.records} records, head {result.head}")
     return exits.FAILED if result.problems else exits.OK
@@ -145,12 +145,12 @@ def _time(record: Mapping[str, JSON]) -> datetime:
 
 def _line(record: Mapping[str, JSON]) -> Iterator[str]:
     yield f"{record.get('seq')!s:>5}"
-    yield clean(str(record.get("ts"))[:19]) + "Z"
-    yield f"{clean(str(record.get('event'))):<20}"
+    yield one_line(str(record.get("ts"))[:19]) + "Z"
+    yield f"{one_line(str(record.get('event'))):<20}"
     actor = record.get("actor")
     if isinstance(actor, dict):
-        yield clean(str(actor.get("email") or actor.get("name") or actor.get("sub") or "-"))
-    yield from (clean(part) for part in _about(record))
+        yield one_line(str(actor.get("email") or actor.get("name") or actor.get("sub") or "-"))
+    yield from (one_line(part) for part in _about(record))
 
 
 def _about(record: Mapping[str, JSON]) -> Iterator[str]:

@@ -6,11 +6,11 @@ import click
 
 from imgctl_cli import exits
 from imgctl_cli.connection import Connection, Session, connection_options
-from imgctl_cli.display import clean
 from imgctl_cli.options import Notes, output_options
 from imgctl_cli.output import text
 from imgctl_cli.settings import ClientCommand, values
 from imgctl_core.models import Outcome
+from imgctl_core.text import one_line
 
 
 @click.command("cancel", cls=ClientCommand)
@@ -36,7 +36,7 @@ def command(ctx: click.Context, /, id: str, output: str, **_settings: str) -> in
         for line in text.promotion(promotion):
             click.echo(line)
     if promotion.outcome is None:
-        notes.say(f"asked to stop; 'imgctl watch {clean(promotion.id)}' shows when it has")
+        notes.say(f"asked to stop; 'imgctl watch {one_line(promotion.id)}' shows when it has")
         return exits.OK
     if promotion.outcome is Outcome.CANCELLED:
         return exits.OK

@@ -6,13 +6,13 @@ import click
 
 from imgctl_cli import exits
 from imgctl_cli.connection import connection_options
-from imgctl_cli.display import clean
 from imgctl_cli.main import HelpfulGroup
 from imgctl_cli.options import output_options
 from imgctl_cli.output import text
 from imgctl_cli.settings import ClientCommand, Value, client_file, setting_options, values
 from imgctl_core.errors import ImgctlError
 from imgctl_core.models import JSON
+from imgctl_core.text import one_line
 
 
 @click.group("config", cls=HelpfulGroup)
@@ -48,7 +48,7 @@ def show(ctx: click.Context, /, output: str, **_settings: str) -> int:
         for line in text.table(("SETTING", "VALUE", "FROM"), rows):
             click.echo(line)
         there = "" if file.found else " (not there)"
-        click.echo(f"settings file: {clean(str(file.path))}{there}", err=True)
+        click.echo(f"settings file: {one_line(str(file.path))}{there}", err=True)
     return exits.OK
 
 

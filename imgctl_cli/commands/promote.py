@@ -10,13 +10,13 @@ import click
 
 from imgctl_cli import exits
 from imgctl_cli.connection import Connection, Session, connection_options
-from imgctl_cli.display import clean
 from imgctl_cli.following import conclude, follow
 from imgctl_cli.options import Notes, output_options
 from imgctl_cli.output import errors, text
 from imgctl_cli.settings import ClientCommand, Value, setting_options, values
 from imgctl_core.errors import ImgctlError, InvalidReference, MissingEnvironment
 from imgctl_core.models import OnConflict, PlanReport, PromotionRequest
+from imgctl_core.text import one_line
 
 if TYPE_CHECKING:
     from imgctl_core.client.api import Client
@@ -109,7 +109,7 @@ def _request(
 
 def _check_ref(ref: str) -> None:
     """Refuse what is a ref in no grammar; which kinds there are, only the server knows."""
-    shown = clean(ref)
+    shown = one_line(ref)
     if not ref.strip():
         raise InvalidReference("the ref is empty", fix="say what to promote: myapp:v1.0.0")
     if shown != ref:

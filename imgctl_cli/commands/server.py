@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from imgctl_cli import exits, logs
-from imgctl_cli.display import clean
 from imgctl_cli.options import verbose_option
+from imgctl_core.text import one_line
 
 
 @click.command("server")
@@ -82,7 +82,7 @@ def command(
     )
     if check:
         for warning in check_settings(settings):
-            click.echo(f"warning: {clean(warning)}", err=True)
+            click.echo(f"warning: {one_line(warning)}", err=True)
         click.echo("the settings are sound")
         return exits.OK
     logs.start(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import click
 
-from imgctl_cli.display import clean
 from imgctl_core.errors import PromotionError
 from imgctl_core.models import Failure, ItemResult, PlannedItem
+from imgctl_core.text import one_line
 
 
 def failure(failure: Failure, *, as_json: bool) -> None:
@@ -53,9 +53,9 @@ def _summary(items: Sequence[ItemResult] | Sequence[PlannedItem], id: str) -> Fa
 
 def as_text(failure: Failure) -> str:
     """Return a failure as lines: what happened, what to do, and what to quote."""
-    lines = [f"error: {clean(failure.message)}"]
+    lines = [f"error: {one_line(failure.message)}"]
     if failure.fix:
-        lines.append(f"fix: {clean(failure.fix)}")
-    id = f"id: {clean(failure.id)} " if failure.id else ""
-    lines.append(f"{id}code: {clean(failure.reason)}")
+        lines.append(f"fix: {one_line(failure.fix)}")
+    id = f"id: {one_line(failure.id)} " if failure.id else ""
+    lines.append(f"{id}code: {one_line(failure.reason)}")
     return "\n".join(lines)

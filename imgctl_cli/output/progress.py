@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import click
 
-from imgctl_cli.display import clean, size
+from imgctl_cli.display import size
 from imgctl_core.models import ItemProgress, ItemResult, Phase, Progress, Promotion
+from imgctl_core.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,7 +142,7 @@ class BarProgress:
             self._tasks[index],
             total=total,
             completed=completed,
-            ref=clean(item.text),
+            ref=one_line(item.text),
             word=word,
             numbers=numbers(item),
         )
@@ -159,7 +160,7 @@ def numbers(item: ItemProgress) -> str:
             f"{size(item.bytes_mounted)} mounted, of {size(item.bytes_total)}"
         )
     if item.message:
-        parts.append(clean(item.message))
+        parts.append(one_line(item.message))
     return "  ".join(parts)
 
 
@@ -168,7 +169,7 @@ def _accounted(item: ItemProgress) -> int:
 
 
 def _line(item: ItemProgress, word: str) -> str:
-    return "  ".join(part for part in (clean(item.text), word, numbers(item)) if part)
+    return "  ".join(part for part in (one_line(item.text), word, numbers(item)) if part)
 
 
 def _last(result: ItemResult) -> ItemProgress:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from imgctl_cli.display import clean, size, span
+from imgctl_cli.display import size, span
 from imgctl_core.models import (
     AuthReport,
     EnvironmentInfo,
@@ -16,6 +16,7 @@ from imgctl_core.models import (
     PluginInfo,
     Promotion,
 )
+from imgctl_core.text import one_line
 
 #: Steps of one item that a plan shows; builds have thousands.
 _STEPS = 20
@@ -35,36 +36,36 @@ def promotion(promotion: Promotion) -> Iterator[str]:
     for item in promotion.items:
         outcome = item.outcome.value if item.outcome else "running"
         yield (
-            f"{outcome} {clean(item.text)} to {clean(promotion.destination)}"
-            f"  {clean(item.digest) or '-'}  {clean(promotion.id)}"
+            f"{outcome} {one_line(item.text)} to {one_line(promotion.destination)}"
+            f"  {one_line(item.digest) or '-'}  {one_line(promotion.id)}"
         )
 
 
 def plan(report: PlanReport) -> Iterator[str]:
     for item in report.items:
         yield (
-            f"{_WOULD[item.outcome]} {clean(item.text)} to {clean(report.destination)}"
-            f"  {clean(item.digest) or '-'}"
+            f"{_WOULD[item.outcome]} {one_line(item.text)} to {one_line(report.destination)}"
+            f"  {one_line(item.digest) or '-'}"
         )
         yield from (f"  {line}" for line in _details(item))
 
 
 def _details(item: PlannedItem) -> Iterator[str]:
     if item.current and item.current != item.digest:
-        yield f"now there: {clean(item.current)}"
+        yield f"now there: {one_line(item.current)}"
     if item.outcome is not Outcome.PROMOTED:
         return
     yield f"{size(item.bytes_to_copy)} to copy, {size(item.bytes_present)} already there"
     for step in item.steps[:_STEPS]:
         amount = f"  {size(step.bytes)}" if step.bytes else ""
-        yield f"{clean(step.action)} {clean(step.subject)}{amount}"
+        yield f"{one_line(step.action)} {one_line(step.subject)}{amount}"
     if len(item.steps) > _STEPS:
         yield f"and {len(item.steps) - _STEPS} more: -o json shows them all"
 
 
 def auth(report: AuthReport, now: datetime) -> Iterator[str]:
     actor = report.actor
-    yield f"authenticated as {clean(actor.display)}"
+    yield f"authenticated as {one_line(actor.display)}"
     rows = [
         ("name", actor.name),
         ("email", actor.email),
@@ -76,7 +77,7 @@ def auth(report: AuthReport, now: datetime) -> Iterator[str]:
         ("may promote to", ", ".join(report.destinations) or "nothing"),
         ("server version", report.server_version),
     ]
-    yield from (f"  {name + ':':<16}{clean(text)}" for name, text in rows if text)
+    yield from (f"  {name + ':':<16}{one_line(text)}" for name, text in rows if text)
 
 
 def _expiry(moment: datetime | None, now: datetime) -> str:
@@ -116,7 +117,7 @@ def environments(infos: Iterable[EnvironmentInfo]) -> Iterator[str]:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Yield rows in columns with a head on a terminal, tab-separated and bare elsewhere."""
-    cells = [[clean(cell) for cell in row] for row in rows]
+    cells = [[one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         yield from ("\t".join(row) for row in cells)
         return

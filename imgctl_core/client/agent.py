@@ -19,9 +19,9 @@ from paramiko.agent import AgentKey, AgentSSH
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 
-from imgctl_core.client.oneline import one_line
 from imgctl_core.client.sshkeys import PublicKey, unusable
 from imgctl_core.errors import AgentUnavailable, NoUsableKey
+from imgctl_core.text import one_line
 
 LIST_SECONDS = 5.0
 """How long the agent may take to list its keys."""
@@ -92,7 +92,7 @@ class Agent:
             self.signers, self.skipped = self._list()
             if not self.signers and not self.skipped and not self._unlocked():
                 raise AgentUnavailable(
-                    f"the SSH agent at {one_line(path)} shows no keys and looks locked",
+                    f"the SSH agent at {one_line(path, 200)} shows no keys and looks locked",
                     fix="unlock it with 'ssh-add -X', or give it a key with 'ssh-add'",
                 )
         except BaseException:
@@ -198,7 +198,7 @@ class _Connection(AgentSSH):
         except OSError as error:
             self.close()
             raise AgentUnavailable(
-                f"no SSH agent listens at SSH_AUTH_SOCK ({one_line(path)}):"
+                f"no SSH agent listens at SSH_AUTH_SOCK ({one_line(path, 200)}):"
                 f" {error.strerror or error}",
                 fix="the agent of an older session is gone; start one with"
                 " 'eval $(ssh-agent)' and give it a key with 'ssh-add'",
@@ -214,7 +214,7 @@ class _Connection(AgentSSH):
 
     def failed(self, what: str) -> AgentUnavailable:
         return AgentUnavailable(
-            f"the SSH agent at {one_line(self._path)} {what}",
+            f"the SSH agent at {one_line(self._path, 200)} {what}",
             fix="restart it, or use --pubkey-file with a key whose private file is beside it",
         )
 

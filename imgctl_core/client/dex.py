@@ -9,10 +9,10 @@ from typing import Self
 
 from imgctl_core.client.dexanswers import Attempt, clock_remark, explain
 from imgctl_core.client.dexhttp import Answer, DexHttp
-from imgctl_core.client.oneline import one_line
 from imgctl_core.client.tokens import LoginSettings, Token, read_token
 from imgctl_core.client.transport import Url, safe_url
 from imgctl_core.errors import InvalidSetting, IssuerUnreachable, LoginRefused
+from imgctl_core.text import one_line
 
 _GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 # The type that Dex's handler takes for an SSH JWT; it refuses `…:jwt` and `ssh_jwt`.
@@ -76,7 +76,7 @@ class Dex:
             )
         issuer = document.get("issuer")
         if not isinstance(issuer, str) or issuer.rstrip("/") != base:
-            named = one_line(issuer) if isinstance(issuer, str) else "nothing"
+            named = one_line(issuer, 200) if isinstance(issuer, str) else "nothing"
             raise InvalidSetting(
                 f"--dex-url is {base}, but the Dex there calls itself {named}",
                 fix=f"if that is the Dex you mean, use --dex-url {named}; otherwise ask who"
@@ -136,7 +136,7 @@ class Dex:
             raise _bad_endpoint(error.message) from None
         # The client secret goes there: to the Dex that was named, and to nobody else.
         if url.origin != self._url.origin:
-            raise _bad_endpoint(f"{one_line(url.text)} is on another host or port than Dex")
+            raise _bad_endpoint(f"{one_line(url.text, 200)} is on another host or port than Dex")
         return url.text
 
     def _checked(self, document: dict[str, object], attempt: Attempt, now: float) -> Token:
@@ -167,7 +167,7 @@ class Dex:
         if wanted not in token.audiences:
             given = one_line(", ".join(token.audiences)) or "nobody"
             raise LoginRefused(
-                f"Dex gave a token for {given}, not for {one_line(wanted)}",
+                f"Dex gave a token for {given}, not for {one_line(wanted, 200)}",
                 fix=_audience_fix(self._settings),
             )
         return token
@@ -199,7 +199,7 @@ def _object(answer: Answer) -> dict[str, object] | None:
 
 def _told(answer: Answer) -> str:
     if 300 <= answer.status < 400:
-        return f"it redirects to {one_line(answer.location)}, which is not followed"
+        return f"it redirects to {one_line(answer.location, 200)}, which is not followed"
     if answer.status != 200:
         return f"it answers with status {answer.status}"
     return "its answer is no JSON object"

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from imgctl_core.client.oneline import one_line
 from imgctl_core.client.tokens import LoginSettings
 from imgctl_core.errors import ImgctlError, IssuerUnreachable, LoginRefused
+from imgctl_core.text import one_line
 
 _CLOCK_SECONDS = 5.0
 """A clock that is wrong by less is not worth a word: answers take their time too."""
@@ -47,7 +47,7 @@ def explain(
     """Turn an answer of the token endpoint that is no success into an error."""
     if 300 <= status < 400:
         return IssuerUnreachable(
-            f"Dex redirects the login to {one_line(location)}, which is not followed: the"
+            f"Dex redirects the login to {one_line(location, 200)}, which is not followed: the"
             " request holds a secret",
             fix="check --dex-url: it must be Dex's own address",
         )
@@ -57,7 +57,7 @@ def explain(
         return _key_refused(attempt)
     if code == "invalid_client":
         return LoginRefused(
-            f"Dex does not accept the client {one_line(attempt.settings.client_id)!r} with the"
+            f"Dex does not accept the client {one_line(attempt.settings.client_id, 200)!r} with the"
             " secret that was given",
             fix="check --client-id and --client-secret (IMGCTL_CLIENT_ID,"
             " IMGCTL_CLIENT_SECRET) against staticClients in Dex's configuration",
@@ -77,8 +77,8 @@ def explain(
         return _connector_refused(attempt, lowered)
     if code == "invalid_grant" and "connector" in lowered:
         return LoginRefused(
-            f"Dex does not let the client {one_line(attempt.settings.client_id)!r} use the"
-            f" connector {one_line(attempt.settings.connector_id)!r}",
+            f"Dex does not let the client {one_line(attempt.settings.client_id, 200)!r} use the"
+            f" connector {one_line(attempt.settings.connector_id, 200)!r}",
             fix="add the connector to the client's allowedConnectors in Dex's configuration",
         )
     if code == "invalid_scope":
@@ -97,26 +97,26 @@ def _said(attempt: Attempt, document: dict[str, object] | None) -> tuple[str, st
         shown = text if isinstance(text, str) else ""
         if any(secret and secret in shown for secret in attempt.secrets):
             shown = ""
-        texts.append(one_line(shown))
+        texts.append(one_line(shown, 200))
     return texts[0], texts[1]
 
 
 def _key_refused(attempt: Attempt) -> KeyRefused:
     settings = attempt.settings
     remark = clock_remark(attempt.ahead)
-    connector = one_line(settings.connector_id)
+    connector = one_line(settings.connector_id, 200)
     clock = "set this machine's clock, for instance with NTP; if that is right, " if remark else ""
     return KeyRefused(
         f"Dex refused the login with {attempt.key}{remark}",
         fix=f"{clock}have this public key registered for your user in Dex's connector"
-        f" {connector!r}; its dex_instance_id must be {one_line(attempt.issuer)}, its"
+        f" {connector!r}; its dex_instance_id must be {one_line(attempt.issuer, 200)}, its"
         " allowed_issuers must hold kubectl-ssh-oidc and its allowed_target_audiences"
-        f" {one_line(settings.wanted_audience)}, where those are set",
+        f" {one_line(settings.wanted_audience, 200)}, where those are set",
     )
 
 
 def _connector_refused(attempt: Attempt, description: str) -> LoginRefused:
-    connector = one_line(attempt.settings.connector_id)
+    connector = one_line(attempt.settings.connector_id, 200)
     if "support" in description:
         return LoginRefused(
             f"Dex's connector {connector!r} can't log anyone in by SSH key",
@@ -133,8 +133,8 @@ def _trust_fix(settings: LoginSettings) -> str:
     if settings.audience_mode != "cross-client":
         return "ask who runs Dex"
     return (
-        f"add {one_line(settings.client_id)} to trustedPeers of the client"
-        f" {one_line(settings.audience)} in Dex's configuration"
+        f"add {one_line(settings.client_id, 200)} to trustedPeers of the client"
+        f" {one_line(settings.audience, 200)} in Dex's configuration"
     )
 
 

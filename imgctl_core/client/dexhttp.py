@@ -15,9 +15,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from imgctl_core.client.oneline import one_line
 from imgctl_core.client.transport import Url
 from imgctl_core.errors import ImgctlError, InvalidSetting, IssuerUnreachable
+from imgctl_core.text import one_line
 
 REQUEST_SECONDS = 15.0
 """How long one request may take in all, name look-up and TLS included."""
@@ -77,7 +77,7 @@ class DexHttp:
     def _request(
         self, method: str, address: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
-        shown = one_line(address)
+        shown = one_line(address, 200)
         try:
             return within(
                 self._seconds,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode
 
-from imgctl_core.client.oneline import one_line
 from imgctl_core.client.tokens import LoginSettings, Token, number
+from imgctl_core.text import one_line
 
 _LEEWAY = 30.0
 _MAX_TOKEN = 8 * 1024
@@ -41,16 +41,16 @@ def _times(token: Token, now: float) -> tuple[str, str] | None:
 
 def _names(token: Token, settings: LoginSettings) -> tuple[str, str] | None:
     issuer = token.claims.get("iss")
-    named = one_line(issuer) if isinstance(issuer, str) else "nobody"
+    named = one_line(issuer, 200) if isinstance(issuer, str) else "nobody"
     if settings.dex_url and named.rstrip("/") != settings.dex_url.rstrip("/"):
         return (
-            f"the token is from {named}, not from {one_line(settings.dex_url)}",
+            f"the token is from {named}, not from {one_line(settings.dex_url, 200)}",
             f"use --dex-url {named}, or log in at the Dex that the server trusts",
         )
     wanted = settings.wanted_audience
     if wanted not in token.audiences:
         return (
-            f"the token is for {_shown(token.audiences)}, not for {one_line(wanted)}",
+            f"the token is for {_shown(token.audiences)}, not for {one_line(wanted, 200)}",
             "check --audience and --audience-mode against the server's OIDC_AUDIENCE",
         )
     return None
@@ -73,7 +73,7 @@ def _form(token: Token) -> tuple[str, str] | None:
     connector = _connector(token)
     if connector not in ("", "ssh"):
         message = (
-            f"the token was made by Dex's connector {one_line(connector)!r}, and servers take"
+            f"the token was made by Dex's connector {one_line(connector, 200)!r}, and servers take"
             " only 'ssh' by default"
         )
         fix = (

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from imgctl_core.client.oneline import one_line
 from imgctl_core.client.sshkeys import PublicKey
 from imgctl_core.errors import NoUsableKey
+from imgctl_core.text import one_line
 
 PASSPHRASE_TRIES = 3
 

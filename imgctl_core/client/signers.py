@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgctl_core.client.oneline import one_line
 from imgctl_core.client.sshkeys import PublicKey, Signer, read_public_key
 from imgctl_core.errors import AgentUnavailable, NoUsableKey
+from imgctl_core.text import one_line
 
 if TYPE_CHECKING:
     from imgctl_core.client.agent import Agent

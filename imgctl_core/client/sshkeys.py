@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from imgctl_core.client.oneline import one_line
 from imgctl_core.errors import NoUsableKey
+from imgctl_core.text import one_line
 
 _FAMILIES = {
     "ssh-ed25519": "ED25519",

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from imgctl_core.client.transport import is_loopback
 from imgctl_core.errors import InvalidSetting
+from imgctl_core.hosts import is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path

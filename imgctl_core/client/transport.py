@@ -4,28 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imgctl_core.client.oneline import one_line
 from imgctl_core.errors import InvalidSetting
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether `host` is literally this machine: 127.0.0.0/8, ::1 or `localhost`.
-
-    Names are not resolved, and everything that merely ends up here (0.0.0.0, `127.1`,
-    decimal addresses, mapped IPv6, `localhost.` with anything behind) counts as remote:
-    resolvers disagree about those.
-    """
-    if host.lower() == "localhost":
-        return True
-    import ipaddress
-
-    try:
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv4Address):
-        return address.is_loopback
-    return str(address) == "::1"
+from imgctl_core.hosts import is_loopback
+from imgctl_core.text import one_line
 
 
 @dataclass(frozen=True)
@@ -55,7 +36,7 @@ def safe_url(text: str, name: str, example: str) -> Url:
     from urllib.parse import urlsplit
 
     fix = f"give it as {example}"
-    shown = one_line(text)
+    shown = one_line(text, 200)
     # urlsplit drops tabs and newlines silently, and others read a backslash as a slash.
     if not text.isascii() or any(char <= " " or char in '\\"<>^`{|}\x7f' for char in text):
         raise InvalidSetting(f"{name} {shown!r} has characters that no URL may have", fix=fix)

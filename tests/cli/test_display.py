@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from imgctl_cli.display import clean, size, span
+from imgctl_cli.display import size, span
+from imgctl_core.text import one_line
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ from imgctl_cli.display import clean, size, span
     ],
 )
 def test_nothing_that_steers_a_terminal_is_left(text: str, shown: str) -> None:
-    assert clean(text) == shown
+    assert one_line(text) == shown
 
 
 @pytest.mark.parametrize(

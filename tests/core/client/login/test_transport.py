@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from imgctl_core.client.transport import is_loopback, safe_url
+from imgctl_core.client.transport import safe_url
 from imgctl_core.errors import InvalidSetting
+from imgctl_core.hosts import is_loopback
 
 
 @pytest.mark.parametrize(
