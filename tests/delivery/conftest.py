@@ -18,6 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def _own_environment() -> dict[str, str]:
+    """Return our environment without what a make that runs the tests tells its children."""
+    make = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "PYTHON", "PYTEST_ARGS"}
+    return {name: value for name, value in os.environ.items() if name not in make}
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
@@ -53,7 +59,7 @@ def run() -> Run:
         done = subprocess.run(
             [str(argument) for argument in arguments],
             cwd=cwd,
-            env={**os.environ, **(env or {})},
+            env={**_own_environment(), **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
