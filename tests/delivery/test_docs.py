@@ -180,6 +180,7 @@ def test_readme_and_how_to_show_the_example_as_it_is(root: Path) -> None:
     assert shown in module
     how_to = root / "docs/how-to/write-a-plugin.md"
     assert code(how_to, "python")[0] == module
+    assert code(how_to, "python")[1] == (example / "test_imgctl_folder.py").read_text()
     assert tomllib.loads(code(how_to, "toml")[0]) == tomllib.loads(
         (example / "pyproject.toml").read_text()
     )
@@ -189,7 +190,7 @@ def test_the_notifier_of_the_how_to_is_a_notifier(root: Path) -> None:
     from imgctl_core.plugins.classify import check_notifier
 
     space: dict[str, object] = {}
-    exec(code(root / "docs/how-to/write-a-plugin.md", "python")[1], space)
+    exec(code(root / "docs/how-to/write-a-plugin.md", "python")[2], space)
     register = space["imgctl_notifiers"]
     assert inspect.isfunction(register)
     (cls,) = register()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -130,3 +131,17 @@ def test_a_name_that_leads_elsewhere_is_refused(
 ) -> None:
     with server(places, tmp_path) as parts, pytest.raises(InvalidReference):
         promote(parts, f"folder:{rest}")
+
+
+def test_the_example_passes_the_contract_by_its_own_tests(
+    root: Path, installed: Path, run: Run, tmp_path: Path
+) -> None:
+    shutil.copy(root / "docs/examples/imgctl-folder/test_imgctl_folder.py", tmp_path)
+    plain = ("-p", "no:randomly", "-p", "no:cacheprovider", "-W", "error", "-rs", "-q")
+    environ = {"PYTHONPATH": str(installed)}
+    done = run(sys.executable, "-m", "pytest", *plain, tmp_path, cwd=tmp_path, env=environ)
+    summary = done.stdout.splitlines()[-1]
+    found = re.search(r"(\d+) passed", summary)
+    assert found is not None, done.stdout
+    assert int(found[1]) >= 15
+    assert "failed" not in summary

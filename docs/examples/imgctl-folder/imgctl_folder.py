@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from imgctl_core import (
@@ -43,12 +44,17 @@ class FolderPromoter(Promoter[Folder, NoSettings]):
         return Plan(item, wanted, self.current(item, wanted))
 
     def stage(self, plan: Plan, context: Context) -> None:
-        shutil.copyfile(self.file(plan.item.source, plan.item), self.staged(plan.item))
-        if digest(self.staged(plan.item)) != plan.digest:
+        context.check()  # between steps: was it cancelled, is the time up?
+        source, staged = self.file(plan.item.source, plan.item), self.staged(plan.item)
+        context.progress.total(source.stat().st_size)
+        shutil.copyfile(source, staged)
+        if digest(staged) != plan.digest:
             raise VerificationFailed(f"{plan.item.ref} has changed in {plan.item.source}")
+        context.progress.copied(staged.stat().st_size)
 
     def publish(self, plan: Plan, context: Context) -> None:
-        if self.current(plan.item, plan.digest) != plan.digest:
+        self.current(plan.item, plan.digest)  # raises a conflict that came meanwhile
+        with suppress(FileNotFoundError):  # published before, and asked again
             self.staged(plan.item).replace(self.file(plan.item.destination, plan.item))
 
     def verify(self, plan: Plan, context: Context) -> str:
