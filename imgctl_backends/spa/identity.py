@@ -21,6 +21,20 @@ def speaks_of_content(etag: str) -> bool:
     return _CONTENT_TAG.fullmatch(etag) is not None
 
 
+def is_md5(etag: str, headers: Mapping[str, str]) -> bool:
+    """Return whether an object's entity tag must be the MD5 of its content.
+
+    It is under no or S3's own encryption, for objects that came in one piece. Those with
+    a checksum of their own need no second opinion.
+    """
+    lower = {name.lower(): value for name, value in headers.items()}
+    if "-" in etag or not speaks_of_content(etag) or whole_checksums(lower):
+        return False
+    if "x-amz-server-side-encryption-customer-algorithm" in lower:
+        return False
+    return lower.get("x-amz-server-side-encryption", "AES256") == "AES256"
+
+
 def same_tag(one: str, other: str) -> bool:
     """Return whether two entity tags prove that two contents are the same."""
     return speaks_of_content(one) and one.lower() == other.lower()

@@ -6,6 +6,7 @@ a copy of its own is read with the bytes and written with them.
 
 from __future__ import annotations
 
+import hashlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -21,7 +22,7 @@ from imgctl_backends.spa.contents import changed
 from imgctl_backends.spa.copy import Copied, Copy
 from imgctl_backends.spa.endpoint import SpaSettings
 from imgctl_backends.spa.faults import changed_source, from_sdk
-from imgctl_backends.spa.identity import whole_checksums
+from imgctl_backends.spa.identity import is_md5, whole_checksums
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.multipart import finish, upload
 from imgctl_backends.spa.properties import (
@@ -33,6 +34,7 @@ from imgctl_backends.spa.properties import (
 )
 from imgctl_backends.spa.waiting import pool, settle
 from imgctl_core import Context
+from imgctl_core.errors import EndpointFailed
 
 PART_SIZE: Final = 8 * 1024**2
 _MOST_PARTS: Final = 10_000
@@ -96,7 +98,7 @@ class StreamingCopier:
         with closing(answer["Body"]) as body:
             properties = {**carried(answer), **tags}
             headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
-            source = _Source(self._source, file, body, context)
+            source = _Source(self._source, file, body, headers, context)
             checksum = _checksum(headers)
             if file.size <= PART_SIZE:
                 return self._whole(source, properties, checksum, guard)
@@ -179,13 +181,19 @@ class StreamingCopier:
 
 
 class _Source:
-    """A file's bytes as they come, counted."""
+    """A file's bytes as they come, counted and checked.
 
-    def __init__(self, bucket: Bucket, file: File, body: Any, context: Context) -> None:
-        self._bucket = bucket
+    boto3 checks them against the object's own checksum when it has one.
+    """
+
+    def __init__(
+        self, bucket: Bucket, file: File, body: Any, headers: Mapping[str, str], context: Context
+    ) -> None:
         self.file = file
+        self._bucket = bucket
         self._body = body
         self._context = context
+        self._hash = hashlib.md5(usedforsecurity=False) if is_md5(file.etag, headers) else None
         self._read = 0
 
     def read(self, size: int) -> bytes:
@@ -193,17 +201,24 @@ class _Source:
         with self._bucket.sdk(f"s3:GetObject on {self._bucket.key(self.file.key)}"):
             content: bytes = self._body.read(size)
         self._context.check()
+        if self._hash is not None:
+            self._hash.update(content)
         self._read += len(content)
         return content
 
     def finish(self) -> None:
-        """Check that all of the file came, as it was listed.
+        """Check that all of the file came, and came whole.
 
         Raises:
             EndpointFailed: it did not.
         """
         if self._read != self.file.size:
             raise changed_source(self._bucket.place, self.file.key)
+        if self._hash is not None and self._hash.hexdigest() != self.file.etag.lower():
+            raise EndpointFailed(
+                f"{self._bucket.place} delivered other bytes for {self.file.key!r} than it listed",
+                fix="run the same command again; if that fails as well, the file is damaged",
+            )
 
     def count(self, size: int) -> None:
         self._context.progress.copied(size)
