@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 
 pytest_plugins = ["imgctl_core.testing.fixtures"]
@@ -11,3 +14,13 @@ pytest.register_assert_rewrite("imgctl_core.testing.contract")
 @pytest.fixture(autouse=True)
 def _isolated(isolated: None) -> None:
     """Apply the kit's isolation to every test."""
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Take back what commands do to our log: their stderr is gone after the test."""
+    log = logging.getLogger("imgctl")
+    handlers, level = list(log.handlers), log.level
+    yield
+    log.handlers = handlers
+    log.setLevel(level)

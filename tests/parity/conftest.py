@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,15 +13,6 @@ from typing import Any
 import pytest
 
 from imgctl_cli.main import main
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    """Take back the handlers of commands that log: their stderr is gone after the test."""
-    log = logging.getLogger("imgctl")
-    handlers, level = list(log.handlers), log.level
-    yield
-    log.handlers, log.level = handlers, level
 
 
 @dataclass(frozen=True)
