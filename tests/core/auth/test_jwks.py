@@ -174,8 +174,9 @@ def test_60_taking_all_keys_back_counts_too(
         cache.key("old")
     assert not cache.ready
     cache.close()
-    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
-        ("ERROR", "fetched the keys of https://dex.example.com: 0 usable")
+    # The fixture's own fetch may say its word late, in the cache's thread.
+    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
+        "fetched the keys of https://dex.example.com: 0 usable"
     ]
 
 
