@@ -133,7 +133,8 @@ def _argument(argument: click.Argument) -> str:
     if argument.metavar:
         return argument.metavar
     name = (argument.name or "").upper()
-    return name if argument.required else f"[{name}]"
+    text = name if argument.required else f"[{name}]"
+    return f"{text}..." if argument.nargs == -1 else text
 
 
 def _prose(help_text: str) -> str:

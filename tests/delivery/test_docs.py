@@ -132,6 +132,19 @@ def test_the_example_settings_file_is_accepted(root: Path, tmp_path: Path) -> No
     assert settings.environments["prod"].promote_from == ("dev",)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/run-a-server.md"])
+def test_the_server_that_pages_set_up_starts(root: Path, page: str, tmp_path: Path) -> None:
+    from imgctl_core.server.assemble import configure_plugins
+    from imgctl_core.settings import load_settings
+
+    (block,) = [text for text in code(root / page, "sh") if "OIDC_ISSUER_URL" in text]
+    lines = [line.removeprefix("export ") for line in block.splitlines() if line[:7] == "export "]
+    environ = dict(pair.split("=", 1) for line in lines for pair in line.split())
+    plugins = configure_plugins(load_settings(environ=environ))
+    assert plugins.environments == ("dev", "prod")
+    assert all(promoter.endpoints for promoter in plugins.promoters.values())
+
+
 def test_every_audit_event_is_documented(root: Path) -> None:
     text = (root / "docs/reference/audit.md").read_text()
     found = {f"promotion.{outcome.value}" for outcome in Outcome if outcome is not Outcome.DENIED}
