@@ -70,6 +70,7 @@ def test_nested_indexes_arrive_children_first(bench: Bench, dev: Registry, prod:
     image = dev.put_image("app", "v1", make_index([make_index([inner]), inner]))
     assert bench.promote("app:v1").digest == image.digest
     assert same_image(image, prod, "app")
+    assert {r.status for r in prod.requests if r.method == "PUT"} == {201}
 
 
 def test_the_tag_is_put_last_and_nothing_is_visible_after_stage(
