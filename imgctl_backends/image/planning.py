@@ -70,7 +70,15 @@ def make_plan(
         "missing": [_to_json(blob) for blob in missing],
         "present": [_to_json(blob) for blob in present],
     }
-    return Plan(item, digest, current, to_copy, there, tuple(steps), data)
+    return Plan(
+        item,
+        digest,
+        current,
+        bytes_to_copy=to_copy,
+        bytes_present=there,
+        steps=tuple(steps),
+        data=data,
+    )
 
 
 def unpack(
