@@ -55,6 +55,7 @@ def conclude(ended: Promotion | None, *, as_json: bool, token: str = "") -> int:
     else:
         for line in text.promotion(ended):
             click.echo(line)
+        errors.notes_of(ended.items)
     if ended.audit_degraded:
         click.echo("warning: the server could not write this outcome to its audit log", err=True)
     code = exits.of_promotion(ended)

@@ -14,6 +14,10 @@ from imgctl_core.models import ItemProgress, Phase
 _LOG = logging.getLogger("imgctl.plugin")
 
 
+#: A hostile registry must not be able to fill a result.
+_MOST_NOTES = 100
+
+
 class CancelToken:
     """Says that somebody asked for the work to stop. Safe to share between threads."""
 
@@ -21,14 +25,22 @@ class CancelToken:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
+        self._why = "the promotion was cancelled"
 
     @property
     def cancelled(self) -> bool:
         return self._event.is_set()
 
-    def cancel(self) -> None:
-        """Ask for the work to stop, and call what waits for that. Idempotent."""
+    @property
+    def why(self) -> str:
+        """Why the work is to stop, as a sentence for people."""
+        return self._why
+
+    def cancel(self, why: str = "") -> None:
+        """Ask for the work to stop, and call what waits for that. The first reason counts."""
         with self._lock:
+            if why and not self._event.is_set():
+                self._why = why
             self._event.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
@@ -71,6 +83,7 @@ class ProgressCounter:
         self._phase = Phase.PLAN
         self._total = self._copied = self._present = self._mounted = 0
         self._message = ""
+        self._notes: dict[str, None] = {}
 
     def total(self, count: int) -> None:
         """Set how many bytes there are in all."""
@@ -94,6 +107,20 @@ class ProgressCounter:
         """Set the line that people see beside the numbers."""
         with self._lock:
             self._message = message
+
+    def note(self, text: str) -> None:
+        """Tell people something with the result that the outcome alone does not show.
+
+        The same text counts once, however often a phase is run; the first hundred count.
+        """
+        with self._lock:
+            if len(self._notes) < _MOST_NOTES:
+                self._notes[text] = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._notes)
 
     def enter(self, phase: Phase) -> None:
         """For the engine: note which phase the item is in."""
@@ -138,7 +165,7 @@ class Context:
             DeadlineExceeded: the time is up.
         """
         if self.cancel.cancelled:
-            raise Cancelled("the promotion was cancelled")
+            raise Cancelled(self.cancel.why)
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise DeadlineExceeded(
                 "the promotion ran out of time",

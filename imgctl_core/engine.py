@@ -47,8 +47,9 @@ from imgctl_core.store import ItemRun, PromotionRun, PromotionStore
 
 _LOG = logging.getLogger("imgctl.engine")
 
-#: Items of one promotion that are worked on at once. Each has a pool of its own below.
-_ITEMS_AT_ONCE = 8
+#: Items of one promotion that are worked on at once. Their threads mostly wait: a
+#: promoter bounds its own work.
+_ITEMS_AT_ONCE = 32
 
 #: Seconds between two looks at a running promotion, and between two signs of life.
 _WATCH_TICK, _WATCH_QUIET = 0.1, 10.0
@@ -323,6 +324,8 @@ class Engine:
                 step(item, context)
             except Exception as error:  # noqa: BLE001 - a promoter's bug is its item's end
                 end_with_error(run, item, error)
+                if run.request.fail_fast:
+                    run.cancel.cancel(f"stopped, since {item.item.text} failed")
 
         todo = list(items)
         if len(todo) == 1:

@@ -97,13 +97,21 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class PromotionRequest:
-    """What was asked for. `source` is empty when the server's default is meant."""
+    """What was asked for. `source` is empty when the server's default is meant.
+
+    `fail_fast` lets one item that fails stop those that are not published yet. `deep`
+    trusts nothing that a destination merely says it has. `options` are what single kinds
+    understand beyond that, as their promoters define them.
+    """
 
     refs: tuple[str, ...]
     destination: str
     source: str = ""
     on_conflict: OnConflict = OnConflict.FAIL
     request_id: str = ""
+    fail_fast: bool = False
+    deep: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,9 @@ class PromotionItem:
 
     `source` and `destination` are names of environments; their endpoints are in the
     promoter's `endpoints`. `replace` says that something else at the destination may be
-    replaced: it was asked for and the environment allows it.
+    replaced: it was asked for and the environment allows it. `deep` asks to trust nothing
+    that the destination merely says it has. `options` are those of the promoter's
+    `options` that were asked for.
     """
 
     text: str
@@ -120,6 +130,8 @@ class PromotionItem:
     source: str
     destination: str
     replace: bool = False
+    deep: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +148,8 @@ class Plan:
     """What a promotion of one item would do: resolved, pinned to a digest, plain data.
 
     `current` is the digest that the destination holds under this name now, None when
-    there is nothing. `current == digest` means that there is nothing to do. `data` is
+    there is nothing. `current == digest` means that there is nothing to do, unless
+    `complete` is false: the name is right, and something below it is missing. `data` is
     the promoter's own and must be JSON, so that a plan can be shown, hashed, saved and
     applied later.
     """
@@ -144,6 +157,7 @@ class Plan:
     item: PromotionItem
     digest: str
     current: str | None = None
+    complete: bool = True
     bytes_to_copy: int = 0
     bytes_present: int = 0
     steps: tuple[Step, ...] = ()
@@ -151,8 +165,8 @@ class Plan:
 
     @property
     def unchanged(self) -> bool:
-        """Whether the destination holds this digest under this name already."""
-        return self.current == self.digest
+        """Whether the destination holds this digest under this name, and all of it."""
+        return self.current == self.digest and self.complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +196,7 @@ class PlannedItem:
     bytes_present: int = 0
     steps: tuple[Step, ...] = ()
     error: Failure | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +232,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """What became of one item. `outcome` is None while it is not over."""
+    """What became of one item. `outcome` is None while it is not over.
+
+    `notes` are what a person should know although the outcome does not show it.
+    """
 
     text: str
     kind: str
@@ -227,6 +245,7 @@ class ItemResult:
     bytes_present: int = 0
     bytes_mounted: int = 0
     error: Failure | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ def planned(item: ItemRun) -> PlannedItem:
         item.digest,
         item.current,
         error=item.error,
+        notes=item.progress.notes,
     )
     if item.plan is None:
         return shown

@@ -47,6 +47,9 @@ class Promoter(ABC, Generic[EndpointT, SettingsT]):
         an endpoint of this kind, by setting the field named `family_field`.
     variables
         Environment variables that set fields of `Settings`: `{"field": "VARIABLE"}`.
+    options
+        What may be asked for with one promotion, with the values allowed:
+        `{"referrers": ("all", "none")}`. What was asked for is in `item.options`.
     api_version
         The plugin interface that the class was written for, (major, minor).
     """
@@ -55,6 +58,7 @@ class Promoter(ABC, Generic[EndpointT, SettingsT]):
     family: ClassVar[str] = ""
     family_field: ClassVar[str] = ""
     variables: ClassVar[Mapping[str, str]] = {}
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     api_version: ClassVar[tuple[int, int]] = (1, 0)
 
     Endpoint: type[EndpointT]

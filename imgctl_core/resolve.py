@@ -76,12 +76,15 @@ class Resolver:
         if len(set(request.refs)) != len(request.refs):
             raise RequestError("the same reference was given twice", fix="give each one once")
         parsed = [self.parse(text) for text in request.refs]
+        _check_options(request, [promoter for promoter, _ in parsed])
         source, destination = self._ends(request)
         replace = request.on_conflict is OnConflict.REPLACE and destination in self._allow_replace
         items = []
         for text, (promoter, ref) in zip(request.refs, parsed, strict=True):
             self._check_endpoints(promoter, source, destination)
-            items.append((promoter, PromotionItem(text, ref, source, destination, replace)))
+            options = {k: v for k, v in request.options.items() if k in promoter.options}
+            item = PromotionItem(text, ref, source, destination, replace, request.deep, options)
+            items.append((promoter, item))
         return Resolved(source, destination, tuple(items))
 
     def parse(self, text: str) -> tuple[Promoter[Any, Any], ArtifactRef]:
@@ -198,3 +201,20 @@ class Resolver:
                 f"{promoter.kind!r}",
                 fix="ask the server's operator: two names stand for one endpoint",
             )
+
+
+def _check_options(request: PromotionRequest, promoters: list[Promoter[Any, Any]]) -> None:
+    """Refuse an option that none of the request's kinds has: it would be ignored."""
+    for name, value in request.options.items():
+        having = [promoter for promoter in promoters if name in promoter.options]
+        if not having:
+            raise RequestError(
+                f"none of the kinds asked for has an option {name!r}",
+                fix=nearest(name, {known for p in promoters for known in p.options}),
+            )
+        for promoter in having:
+            if value not in promoter.options[name]:
+                raise RequestError(
+                    f"{value!r} is no value of option {name!r} of kind {promoter.kind!r}",
+                    fix=nearest(value, promoter.options[name]),
+                )

@@ -55,6 +55,7 @@ class ItemRun:
             count.bytes_present,
             count.bytes_mounted,
             self.error,
+            self.progress.notes,
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -13,7 +15,8 @@ from imgctl_cli.connection import Connection, Session, connection_options
 from imgctl_cli.following import conclude, follow
 from imgctl_cli.options import Notes, output_options
 from imgctl_cli.output import errors, text
-from imgctl_cli.settings import ClientCommand, Value, setting_options, values
+from imgctl_cli.release import Release, read_release
+from imgctl_cli.settings import ClientCommand, Origin, Value, setting_options, values
 from imgctl_core.errors import ImgctlError, InvalidReference, MissingEnvironment
 from imgctl_core.models import OnConflict, PlanReport, PromotionRequest
 from imgctl_core.text import one_line
@@ -27,6 +30,13 @@ T = TypeVar("T")
 @click.command("promote", cls=ClientCommand)
 @click.argument("refs", metavar="[REF]...", nargs=-1)
 @click.option("-r", "--ref", "named", multiple=True, metavar="REF", help="The same as REF.")
+@click.option(
+    "--file",
+    "release_file",
+    metavar="RELEASE.yaml",
+    type=click.Path(path_type=Path),
+    help="Promote what a release file lists, as one promotion.",
+)
 @setting_options("source", "destination")
 @click.option("--plan", is_flag=True, help="Show what would happen, and write nothing.")
 @click.option(
@@ -35,6 +45,16 @@ T = TypeVar("T")
     default="fail",
     show_default=True,
     help="What to do when the destination holds something else.",
+)
+@click.option(
+    "--fail-fast", is_flag=True, help="Of several, stop what is not published when one fails."
+)
+@click.option("--deep", is_flag=True, help="Trust nothing that the destination says it has.")
+@click.option(
+    "--referrers",
+    type=click.Choice(("all", "none", "refresh")),
+    help="Which signatures, SBOMs and other referrers of images to bring; refresh brings "
+    "new ones of an image that is there.  [default: the server's, all]",
 )
 @click.option("--show-token", is_flag=True, help="Print the OIDC token before the result.")
 @output_options
@@ -45,25 +65,37 @@ def command(
     /,
     refs: tuple[str, ...],
     named: tuple[str, ...],
+    release_file: Path | None,
     plan: bool,
     on_conflict: str,
+    fail_fast: bool,
+    deep: bool,
+    referrers: str | None,
     show_token: bool,
     output: str,
     **_settings: str,
 ) -> int:
-    """Promote an artifact to an environment.
+    """Promote an artifact, or several as one promotion, to an environment.
 
     \b
     imgctl promote myapp:v1.0.0 --source dev --destination prod
     imgctl promote myapp@sha256:9f2c… -d prod --plan
     imgctl promote spa:shop:1.4.2 -d prod -o json
+    imgctl promote --file release.yaml -d prod
 
     Ctrl-C leaves the promotion running and prints how to follow it again.
     """  # noqa: D301 - \b keeps lines apart in click's help
     as_json = output == "json"
     notes = Notes(as_json=as_json)
     settings = values(ctx)
-    request = _request(refs, named, settings, on_conflict)
+    release = _release(refs, named, release_file)
+    request = replace(
+        _request(release, settings),
+        on_conflict=OnConflict(on_conflict),
+        fail_fast=fail_fast,
+        deep=deep,
+        options={"referrers": referrers} if referrers else {},
+    )
     with Session(Connection.of(settings, notes), notes) as session:
         if plan:
             report = _showing_token(session, lambda api: api.plan(request), show_token, as_json)
@@ -73,38 +105,50 @@ def command(
         return conclude(ended, as_json=as_json, token=session.token * show_token)
 
 
-def _request(
-    refs: tuple[str, ...],
-    named: tuple[str, ...],
-    settings: Mapping[str, Value],
-    on_conflict: str,
-) -> PromotionRequest:
+def _release(refs: tuple[str, ...], named: tuple[str, ...], release_file: Path | None) -> Release:
+    """Return what to promote, from the one place where it was said.
+
+    Raises:
+        UsageError: it was said nowhere, or in more than one place.
+        InvalidSetting: the release file is wrong.
+    """
+    given = [bool(refs), bool(named), release_file is not None]
+    if sum(given) > 1:
+        raise click.UsageError("give refs in one way: as REF, by --ref, or by --file")
+    if release_file is not None:
+        return read_release(release_file)
+    if not any(given):
+        raise click.UsageError("no ref is given: say what to promote, such as myapp:v1.0.0")
+    return Release(refs or named)
+
+
+def _request(release: Release, settings: Mapping[str, Value]) -> PromotionRequest:
     """Return the request, after every check that needs no server.
 
     Raises:
         InvalidReference: a ref can't be one of any kind.
         MissingEnvironment: there is no destination.
     """
-    if refs and named:
-        raise click.UsageError("a ref is given both with --ref and without: give it once")
-    wanted = refs or named
-    if not wanted:
-        raise click.UsageError("no ref is given: say what to promote, such as myapp:v1.0.0")
-    for ref in wanted:
+    for ref in release.refs:
         _check_ref(ref)
-    if not settings["destination"].text:
+    destination = _end(settings["destination"], release.destination)
+    if not destination:
         raise MissingEnvironment(
             "no destination is given",
             fix="pass --destination, or set IMGCTL_DEFAULT_DESTINATION",
         )
     return PromotionRequest(
-        refs=wanted,
-        source=settings["source"].text,
-        destination=settings["destination"].text,
-        on_conflict=OnConflict(on_conflict),
+        refs=release.refs,
+        source=_end(settings["source"], release.source),
+        destination=destination,
         # A call that is made again after a refused token must not be a second promotion.
         request_id=f"cli-{os.urandom(16).hex()}",
     )
+
+
+def _end(setting: Value, released: str) -> str:
+    """Return an environment's name: a flag wins over the release file, and it over the rest."""
+    return setting.text if setting.origin is Origin.FLAG or not released else released
 
 
 def _check_ref(ref: str) -> None:
@@ -149,6 +193,7 @@ def _conclude_plan(report: PlanReport, *, as_json: bool, token: str) -> int:
     else:
         for line in text.plan(report):
             click.echo(line)
+        errors.notes_of(report.items)
     code = exits.of_plan(report)
     if code != exits.OK:
         errors.of_items(report.items, as_json=as_json)

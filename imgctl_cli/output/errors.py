@@ -37,6 +37,13 @@ def of_items(
             failure(_with_id(told, id), as_json=False)
 
 
+def notes_of(items: Sequence[ItemResult] | Sequence[PlannedItem]) -> None:
+    """Show on stderr what the items' outcomes alone do not say."""
+    for item in items:
+        for note in item.notes:
+            click.echo(f"note: {one_line(item.text)}: {one_line(note)}", err=True)
+
+
 def _with_id(error: Failure, id: str) -> Failure:
     return Failure(error.reason, error.message, error.fix, error.id or id)
 

@@ -102,6 +102,7 @@ def _item(item: ItemResult) -> JSON:
         "bytes_present": item.bytes_present,
         "bytes_mounted": item.bytes_mounted,
         "error": _error(item.error),
+        **_notes(item.notes),
     }
 
 
@@ -119,7 +120,13 @@ def _planned(item: PlannedItem) -> JSON:
             for step in item.steps
         ],
         "error": _error(item.error),
+        **_notes(item.notes),
     }
+
+
+def _notes(notes: tuple[str, ...]) -> dict[str, JSON]:
+    """Return the key only when there is something to say: most results have none."""
+    return {"notes": list(notes)} if notes else {}
 
 
 def _plugin(info: PluginInfo) -> JSON:

@@ -185,6 +185,7 @@ class Item(_message.Message):
     BYTES_PRESENT_FIELD_NUMBER: _builtins.int
     BYTES_MOUNTED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
     kind: _builtins.str
     outcome: Global___Outcome.ValueType
@@ -194,6 +195,10 @@ class Item(_message.Message):
     bytes_mounted: _builtins.int
     @_builtins.property
     def error(self) -> Global___Error: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a person should know although the outcome does not show it."""
+
     def __init__(
         self,
         *,
@@ -205,10 +210,11 @@ class Item(_message.Message):
         bytes_present: _builtins.int = ...,
         bytes_mounted: _builtins.int = ...,
         error: Global___Error | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_copied", b"bytes_copied", "bytes_mounted", b"bytes_mounted", "bytes_present", b"bytes_present", "digest", b"digest", "error", b"error", "kind", b"kind", "outcome", b"outcome", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_copied", b"bytes_copied", "bytes_mounted", b"bytes_mounted", "bytes_present", b"bytes_present", "digest", b"digest", "error", b"error", "kind", b"kind", "notes", b"notes", "outcome", b"outcome", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -325,17 +331,48 @@ Global___PromoteResponse: _TypeAlias = PromoteResponse  # noqa: Y015
 class StartPromotionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class OptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REFS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     DESTINATION_FIELD_NUMBER: _builtins.int
     ON_CONFLICT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FAIL_FAST_FIELD_NUMBER: _builtins.int
+    DEEP_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     destination: _builtins.str
     on_conflict: Global___OnConflict.ValueType
     request_id: _builtins.str
+    fail_fast: _builtins.bool
+    """One item that fails stops those that are not published yet."""
+    deep: _builtins.bool
+    """Trust nothing that the destination merely says it has."""
     @_builtins.property
     def refs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What single kinds understand beyond that: name and value, as the kind defines them."""
+
     def __init__(
         self,
         *,
@@ -344,10 +381,13 @@ class StartPromotionRequest(_message.Message):
         destination: _builtins.str = ...,
         on_conflict: Global___OnConflict.ValueType = ...,
         request_id: _builtins.str = ...,
+        fail_fast: _builtins.bool = ...,
+        deep: _builtins.bool = ...,
+        options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "on_conflict", b"on_conflict", "refs", b"refs", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deep", b"deep", "destination", b"destination", "fail_fast", b"fail_fast", "on_conflict", b"on_conflict", "options", b"options", "refs", b"refs", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -564,15 +604,40 @@ Global___GetPromotionResponse: _TypeAlias = GetPromotionResponse  # noqa: Y015
 class PlanPromotionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class OptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REFS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     DESTINATION_FIELD_NUMBER: _builtins.int
     ON_CONFLICT_FIELD_NUMBER: _builtins.int
+    DEEP_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     destination: _builtins.str
     on_conflict: Global___OnConflict.ValueType
+    deep: _builtins.bool
     @_builtins.property
     def refs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
         self,
         *,
@@ -580,10 +645,12 @@ class PlanPromotionRequest(_message.Message):
         source: _builtins.str = ...,
         destination: _builtins.str = ...,
         on_conflict: Global___OnConflict.ValueType = ...,
+        deep: _builtins.bool = ...,
+        options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "on_conflict", b"on_conflict", "refs", b"refs", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deep", b"deep", "destination", b"destination", "on_conflict", b"on_conflict", "options", b"options", "refs", b"refs", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -631,6 +698,7 @@ class PlannedItem(_message.Message):
     BYTES_PRESENT_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
     kind: _builtins.str
     outcome: Global___Outcome.ValueType
@@ -644,6 +712,8 @@ class PlannedItem(_message.Message):
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]: ...
     @_builtins.property
     def error(self) -> Global___Error: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -656,10 +726,11 @@ class PlannedItem(_message.Message):
         bytes_present: _builtins.int = ...,
         steps: _abc.Iterable[Global___Step] | None = ...,
         error: Global___Error | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_present", b"bytes_present", "bytes_to_copy", b"bytes_to_copy", "current_digest", b"current_digest", "digest", b"digest", "error", b"error", "kind", b"kind", "outcome", b"outcome", "ref", b"ref", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_present", b"bytes_present", "bytes_to_copy", b"bytes_to_copy", "current_digest", b"current_digest", "digest", b"digest", "error", b"error", "kind", b"kind", "notes", b"notes", "outcome", b"outcome", "ref", b"ref", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,6 +68,9 @@ def start_request(request: PromotionRequest) -> pb.StartPromotionRequest:
         destination=request.destination,
         on_conflict=_ON_CONFLICT[request.on_conflict],
         request_id=request.request_id,
+        fail_fast=request.fail_fast,
+        deep=request.deep,
+        options=request.options,
     )
 
 
@@ -77,6 +80,8 @@ def plan_request(request: PromotionRequest) -> pb.PlanPromotionRequest:
         source=request.source,
         destination=request.destination,
         on_conflict=_ON_CONFLICT[request.on_conflict],
+        deep=request.deep,
+        options=request.options,
     )
 
 
@@ -179,6 +184,7 @@ def _item(item: pb.Item) -> ItemResult:
         item.bytes_present,
         item.bytes_mounted,
         _failure(item.error) if item.HasField("error") else None,
+        tuple(item.notes),
     )
 
 
@@ -193,6 +199,7 @@ def _planned(item: pb.PlannedItem) -> PlannedItem:
         item.bytes_present,
         tuple(Step(step.action, step.subject, step.bytes) for step in item.steps),
         _failure(item.error) if item.HasField("error") else None,
+        tuple(item.notes),
     )
 
 

@@ -57,6 +57,9 @@ def request_of(
         source=validate.environment(message.source, "source"),
         on_conflict=_ON_CONFLICT[message.on_conflict],
         request_id=validate.request_id(own_id),
+        fail_fast=isinstance(message, pb.StartPromotionRequest) and message.fail_fast,
+        deep=not isinstance(message, pb.PromoteRequest) and message.deep,
+        options=validate.options({} if isinstance(message, pb.PromoteRequest) else message.options),
     )
 
 
@@ -158,6 +161,7 @@ def _item(item: ItemResult) -> pb.Item:
         bytes_present=_count(item.bytes_present),
         bytes_mounted=_count(item.bytes_mounted),
         error=_failure(item.error),
+        notes=item.notes,
     )
 
 
@@ -184,6 +188,7 @@ def _planned(item: PlannedItem, budget: int) -> pb.PlannedItem:
         bytes_present=_count(item.bytes_present),
         steps=[_step(step) for step in _within(item.steps, budget)],
         error=_failure(item.error),
+        notes=item.notes,
     )
 
 

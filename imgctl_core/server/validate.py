@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from imgctl_core.errors import InvalidReference, PromotionNotFound, RequestError
@@ -11,7 +11,9 @@ from imgctl_core.errors import InvalidReference, PromotionNotFound, RequestError
 MAX_REFS: Final = 100
 MAX_REF: Final = 1024
 MAX_NAME: Final = 128
+MAX_OPTIONS: Final = 20
 
+_OPTION: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _PROMOTION_ID: Final = re.compile(r"pr_[A-Za-z0-9_-]{1,64}", re.ASCII)
 # C0, DEL and C1, line separators, and what reorders or hides text on a screen.
@@ -69,6 +71,22 @@ def request_id(text: str) -> str:
             fix="a UUID would do",
         )
     return text
+
+
+def options(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the options of a request; which of them there are, a promoter knows.
+
+    Raises:
+        RequestError: no promoter can have such an option.
+    """
+    if len(given) > MAX_OPTIONS:
+        raise RequestError(f"{len(given)} options in one request are too many")
+    for name, value in given.items():
+        if not _OPTION.fullmatch(name):
+            raise RequestError(f"{name[:80]!a} is not the name of an option")
+        if len(value) > MAX_NAME or _UNPRINTABLE.search(value):
+            raise RequestError(f"the option {name!r} has a value that it can't have")
+    return dict(given)
 
 
 def promotion_id(text: str) -> str:

@@ -173,7 +173,7 @@ class TestRequest:
         ("args", "reason", "hint"),
         [
             (["-d", "prod"], "SETTING_INVALID", "no ref is given"),
-            (["a:1", "-r", "a:1", "-d", "prod"], "SETTING_INVALID", "give it once"),
+            (["a:1", "-r", "a:1", "-d", "prod"], "SETTING_INVALID", "by --ref, or by --file"),
             (["a:1"], "ENVIRONMENT_MISSING", "IMGCTL_DEFAULT_DESTINATION"),
             (["a:1", "-d", ""], "ENVIRONMENT_MISSING", "--destination"),
             (["", "-d", "prod"], "REFERENCE_INVALID", "the ref is empty"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -373,3 +374,50 @@ def test_a_misspelt_environment_gets_a_suggestion(world: Any) -> None:
     with pytest.raises(EnvironmentNotFound) as caught:
         world.engine.start(world.request(destination="prdo"), world.alice)
     assert "'prod'" in caught.value.fix
+
+
+def test_fail_fast_stops_what_is_not_published(world: Any) -> None:
+    def stage(plan: Any, context: Context) -> None:
+        if plan.item.text == "lib:v1":
+            raise OSError("no")
+        context.cancel.wait(30)
+        context.check()
+
+    world.promoter.on["stage"] = stage
+    promotion = world.promote("app:v1", "lib:v1", fail_fast=True)
+    outcomes = {item.text: item.outcome for item in promotion.items}
+    assert outcomes == {"app:v1": Outcome.CANCELLED, "lib:v1": Outcome.FAILED}
+    stopped = next(item for item in promotion.items if item.text == "app:v1")
+    assert stopped.error.message == "stopped, since lib:v1 failed"
+    assert world.shelves["prod"] == {}
+
+
+def test_what_a_promoter_notes_is_in_the_result_once(world: Any) -> None:
+    world.promoter.on["stage"] = lambda _, context: context.progress.note("a signature is missing")
+    world.promoter.on["verify"] = world.promoter.on["stage"]
+    promotion = world.promote("app:v1")
+    assert promotion.items[0].notes == ("a signature is missing",)
+
+
+def test_options_reach_the_promoters_that_have_them(world: Any) -> None:
+    type(world.promoter).options = {"referrers": ("all", "none")}
+    try:
+        seen: list[Any] = []
+        world.promoter.on["plan"] = lambda item, _: seen.append((item.deep, dict(item.options)))
+        world.promote("app:v1", deep=True, options={"referrers": "none"})
+        assert seen == [(True, {"referrers": "none"})]
+        for options, hint in (({"referers": "all"}, "referrers"), ({"referrers": "al"}, "all")):
+            with pytest.raises(RequestError) as caught:
+                world.engine.start(world.request("app:v1", options=options), world.alice)
+            assert hint in caught.value.fix
+    finally:
+        del type(world.promoter).options
+
+
+def test_a_plan_with_something_missing_below_the_right_name_is_work(world: Any) -> None:
+    world.promote("app:v1")
+    plan = world.promoter.plan
+    world.promoter.plan = lambda item, context: replace(plan(item, context), complete=False)
+    world.promoter.calls.clear()
+    assert world.promote("app:v1").outcome is Outcome.PROMOTED
+    assert world.promoter.calls == ["plan", "stage", "publish", "verify"]
