@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         FakePromoter,
         FakeWorld,
     )
+    from imgctl_core.testing.faultproxy import HttpFaultProxy
     from imgctl_core.testing.harness import NotifierHarness, PromoterHarness
     from imgctl_core.testing.httpd import (
         Fault,
@@ -61,6 +62,7 @@ _HOME = {
     "Fault": "httpd",
     "FaultProxy": "proxy",
     "Headers": "httpd",
+    "HttpFaultProxy": "faultproxy",
     "HttpServer": "httpd",
     "Injected": "httpd",
     "Issuer": "issuer",
@@ -105,6 +107,7 @@ __all__ = [
     "Fault",
     "FaultProxy",
     "Headers",
+    "HttpFaultProxy",
     "HttpServer",
     "Injected",
     "Issuer",

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import pytest
 
+from imgctl_core.testing.faultproxy import HttpFaultProxy
 from imgctl_core.testing.isolation import clean_environment, guard_network
 from imgctl_core.testing.peers import PROGRAMS, DockerRegistry, VersityGateway, find_program
 from imgctl_core.testing.ssh import SshAgent, SshKeyFiles, make_ssh_key
@@ -37,6 +38,19 @@ class MakeVersityGateway(Protocol):
     """Starts another S3 server, which stops after the test."""
 
     def __call__(self, *, tls: TlsFiles | bool = False) -> VersityGateway: ...
+
+
+class MakeFaultProxy(Protocol):
+    """Starts another HTTP proxy, which stops after the test."""
+
+    def __call__(
+        self,
+        upstream: str,
+        *,
+        upstream_ca: Path | None = None,
+        tls: TlsFiles | bool = False,
+        timeout: float = 60.0,
+    ) -> HttpFaultProxy: ...
 
 
 class MakeSshKeys(Protocol):
@@ -130,6 +144,32 @@ def versitygw(
             return stack.enter_context(
                 VersityGateway(
                     program, tmp_path_factory.mktemp("versitygw"), tls=_chosen(tls, tls_files)
+                )
+            )
+
+        yield make
+
+
+@pytest.fixture
+def fault_proxy(tls_files: TlsFiles) -> Iterator[MakeFaultProxy]:
+    """Return a function that starts an HTTP proxy in front of a server, given its URL."""
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            upstream: str,
+            *,
+            upstream_ca: Path | None = None,
+            tls: TlsFiles | bool = False,
+            timeout: float = 60.0,
+        ) -> HttpFaultProxy:
+            files = _chosen(tls, tls_files)
+            return stack.enter_context(
+                HttpFaultProxy(
+                    upstream,
+                    upstream_ca=upstream_ca,
+                    timeout=timeout,
+                    tls_cert=files.cert if files else None,
+                    tls_key=files.key if files else None,
                 )
             )
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from imgctl_core.testing.httpd.errors import ClientGone, UpstreamGone
 from imgctl_core.testing.httpd.faults import Fault, Hook, Injected
 from imgctl_core.testing.httpd.messages import (
-    ClientGone,
     FileBody,
     Headers,
     Request,
     RequestRecord,
     Response,
+    StreamBody,
 )
 from imgctl_core.testing.httpd.server import HttpServer
 
@@ -24,4 +25,6 @@ __all__ = [
     "Request",
     "RequestRecord",
     "Response",
+    "StreamBody",
+    "UpstreamGone",
 ]

@@ -8,27 +8,21 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import BinaryIO, Final, cast
 
+from imgctl_core.testing.httpd.body import Body
+from imgctl_core.testing.httpd.errors import BadRequest, ClientGone, Gone
 from imgctl_core.testing.httpd.faults import Fault
-from imgctl_core.testing.httpd.messages import (
-    BadRequest,
-    Body,
-    ClientGone,
-    FileBody,
-    Headers,
-    Request,
-    Response,
-)
+from imgctl_core.testing.httpd.messages import Headers, Request, RequestRecord, Response
+from imgctl_core.testing.httpd.sending import Sender
+from imgctl_core.testing.httpd.waiting import Patience
 
 _LINE: Final = 64 * 1024
 _FIELDS: Final = 200
 _DRAIN: Final = 8 * 1024 * 1024
-_TOGETHER: Final = 64 * 1024
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-Answer = Callable[[Request], tuple[Response, Fault]]
+Answer = Callable[[Request], tuple[Response, Fault, RequestRecord]]
 
 
 class Connection:
@@ -41,6 +35,8 @@ class Connection:
         self._answer = answer
         self._stopping = stopping
         self._scheme = scheme
+        self._patience = Patience(sock, stopping)
+        self._sender = Sender(sock, self._patience)
         self._close = False
         self.was_reset = False
 
@@ -55,8 +51,9 @@ class Connection:
                 try:
                     request = self._read(cast("BinaryIO", source))
                 except BadRequest as error:
-                    self._close = True
-                    self._send("GET", Response(400, {}, str(error).encode()), Fault())
+                    refusal = Response(400, {}, str(error).encode())
+                    record = RequestRecord("GET", "", 400, Headers())
+                    self._sender.send(refusal, Fault(), record, closing=True)
                     return
                 if request is None:
                     return
@@ -64,16 +61,29 @@ class Connection:
 
     def _exchange(self, request: Request) -> None:
         try:
-            response, fault = self._answer(request)
-        except ClientGone:
+            response, fault, record = self._answer(request)
+        except Gone:
             self._reset()
             return
-        if fault.drop or fault.lose:
+        try:
+            if fault.drop or fault.lose:
+                self._reset()
+            else:
+                self._finish(request, response, fault, record)
+        finally:
+            record.received = request.body.received
+            response.close()
+
+    def _finish(
+        self, request: Request, response: Response, fault: Fault, record: RequestRecord
+    ) -> None:
+        try:
+            goes_on = self._sender.send(response, fault, record, closing=self._close)
+        except Gone:
             self._reset()
             return
-        self._send(request.method, response, fault)
         with contextlib.suppress(ClientGone, BadRequest):
-            if not self._close and request.body.drain(_DRAIN):
+            if goes_on and not self._close and request.body.drain(_DRAIN):
                 return
         self._close = True
 
@@ -97,7 +107,7 @@ class Connection:
         body = Body(source, int(length) if length and not chunked else None, chunked)
         if headers.get("Expect").lower() == "100-continue":
             body.before_first_read = self._continue
-        return Request(method, target, headers, body, self._scheme)
+        return Request(method, target, headers, body, self._scheme, self._patience.until)
 
     def _read_headers(self, source: BinaryIO) -> Headers:
         fields: list[tuple[str, str]] = []
@@ -115,49 +125,6 @@ class Connection:
 
     def _continue(self) -> None:
         self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _send(self, method: str, response: Response, fault: Fault) -> None:
-        head = self._head(response)
-        if method == "HEAD" or response.status in (204, 304):
-            self._socket.sendall(head)
-            return
-        stop = fault.cut_after if fault.cut_after is not None else fault.short_after
-        if stop is not None and stop < response.length:
-            self._send_part(head, response, stop)
-            if fault.cut_after is not None:
-                self._reset()
-            self._close = True
-            return
-        if not isinstance(response.body, FileBody) and len(response.body) <= _TOGETHER:
-            self._socket.sendall(head + response.body)
-            return
-        self._socket.sendall(head)
-        for piece in response.pieces():
-            self._socket.sendall(piece)
-
-    def _send_part(self, head: bytes, response: Response, stop: int) -> None:
-        self._socket.sendall(head)
-        for piece in response.pieces():
-            self._socket.sendall(piece[:stop])
-            stop -= len(piece)
-            if stop <= 0:
-                return
-
-    def _head(self, response: Response) -> bytes:
-        try:
-            phrase = HTTPStatus(response.status).phrase
-        except ValueError:
-            phrase = "Unknown"
-        lines = [f"HTTP/1.1 {response.status} {phrase}"]
-        said = {name.lower() for name in response.headers}
-        for name, values in response.headers.items():
-            several = (values,) if isinstance(values, str) else values
-            lines += [f"{name}: {value}" for value in several]
-        if "content-length" not in said and response.status not in (204, 304):
-            lines.append(f"Content-Length: {response.length}")
-        if self._close:
-            lines.append("Connection: close")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def _reset(self) -> None:
         # Lingering for no time makes the close a reset, as of a peer that died.

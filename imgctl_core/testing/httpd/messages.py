@@ -1,23 +1,18 @@
-"""Requests and responses, and the reading of a request's body."""
+"""Requests and responses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 from urllib.parse import parse_qsl
 
+from imgctl_core.testing.httpd.body import Body
+from imgctl_core.testing.httpd.waiting import Wait
+
 _PIECE: Final = 256 * 1024
-_LINE: Final = 64 * 1024
-
-
-class ClientGone(ConnectionError):
-    """The client went away before its request was complete."""
-
-
-class BadRequest(ValueError):
-    """What came in is not HTTP/1.1."""
 
 
 class Headers:
@@ -39,107 +34,23 @@ class Headers:
         return iter(self._fields)
 
 
-class Body:
-    """A request's body, read as it arrives. `received` counts its bytes."""
-
-    def __init__(self, source: BinaryIO, length: int | None, chunked: bool) -> None:
-        self._source = source
-        self._left = length or 0
-        self._chunked = chunked
-        self._cut_after: int | None = None
-        self.received = 0
-        self.done = not chunked and not self._left
-        self.before_first_read = _nothing
-
-    def cut_after(self, count: int) -> None:
-        """Pretend that the client goes away after that many bytes."""
-        self._cut_after = count
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the body in pieces.
-
-        Raises:
-            ClientGone: the connection ended first.
-        """
-        while not self.done:
-            piece = self._next()
-            if piece:
-                yield piece
-
-    def read(self, limit: int) -> bytes | None:
-        """Return the whole body, or None when it is longer than `limit` bytes."""
-        pieces, size = [], 0
-        for piece in self:
-            size += len(piece)
-            if size > limit:
-                return None
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    def drain(self, limit: int) -> bool:
-        """Throw away what is left, at most `limit` bytes; return whether that was all.
-
-        A body that the client holds back until it is asked for stays where it is.
-        """
-        if not self.done and self.before_first_read is not _nothing:
-            return False
-        for piece in self:
-            limit -= len(piece)
-            if limit < 0:
-                return False
-        return True
-
-    def _next(self) -> bytes:
-        self.before_first_read()
-        self.before_first_read = _nothing
-        if self._chunked and not self._left:
-            self._left = self._chunk_size()
-            if not self._left:
-                self._trailer()
-                self.done = True
-                return b""
-        want = min(self._left, _PIECE)
-        if self._cut_after is not None:
-            want = min(want, self._cut_after - self.received)
-        piece = self._source.read(want) if want > 0 else b""
-        if len(piece) < want or not piece:
-            raise ClientGone("the connection ended within a request")
-        self._left -= len(piece)
-        self.received += len(piece)
-        if not self._left:
-            if self._chunked:
-                self._source.readline(_LINE)
-            else:
-                self.done = True
-        return piece
-
-    def _chunk_size(self) -> int:
-        line = self._source.readline(_LINE)
-        if not line:
-            raise ClientGone("the connection ended within a request")
-        try:
-            return int(line.partition(b";")[0], 16)
-        except ValueError:
-            raise BadRequest("a chunk has no size") from None
-
-    def _trailer(self) -> None:
-        while self._source.readline(_LINE).strip():
-            pass
-
-
-def _nothing() -> None:
-    return None
+def _wait_blindly(release: threading.Event | None) -> bool:
+    return (release or threading.Event()).wait()
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `target` is the path with its query, as sent."""
+    """One request. `target` is the path with its query, as sent.
+
+    `wait` waits for an event for as long as the client does, too.
+    """
 
     method: str
     target: str
     headers: Headers
     body: Body
     scheme: str = "http"
+    wait: Wait = field(default=_wait_blindly, repr=False, compare=False)
 
     @property
     def path(self) -> str:
@@ -162,6 +73,29 @@ class FileBody:
     offset: int
     length: int
 
+    def pieces(self) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            left = self.length
+            while left and (piece := file.read(min(left, _PIECE))):
+                left -= len(piece)
+                yield piece
+
+
+@dataclass(frozen=True)
+class StreamBody:
+    """A body that comes from elsewhere, once. `length` is None when nobody knows it yet.
+
+    `close` is called when the exchange is over, however it ended.
+    """
+
+    source: Iterable[bytes]
+    length: int | None
+    close: Callable[[], None] = field(default=lambda: None, repr=False)
+
+    def pieces(self) -> Iterator[bytes]:
+        return iter(self.source)
+
 
 @dataclass(frozen=True)
 class Response:
@@ -173,36 +107,42 @@ class Response:
 
     status: int
     headers: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-    body: bytes | FileBody = b""
+    body: bytes | FileBody | StreamBody = b""
 
     @property
-    def length(self) -> int:
-        return self.body.length if isinstance(self.body, FileBody) else len(self.body)
+    def length(self) -> int | None:
+        """Bytes of the body, None for a stream whose end nobody knows."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.length
 
     def pieces(self) -> Iterator[bytes | memoryview]:
         """Yield the body in pieces that fit a socket's buffer."""
-        if isinstance(self.body, FileBody):
-            with self.body.path.open("rb") as file:
-                file.seek(self.body.offset)
-                left = self.body.length
-                while left and (piece := file.read(min(left, _PIECE))):
-                    left -= len(piece)
-                    yield piece
+        if not isinstance(self.body, bytes):
+            yield from self.body.pieces()
             return
         view = memoryview(self.body)
         for start in range(0, len(view), _PIECE):
             yield view[start : start + _PIECE]
 
+    def close(self) -> None:
+        """Let go of where the body comes from."""
+        if isinstance(self.body, StreamBody):
+            self.body.close()
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class RequestRecord:
-    """What the log keeps of a request, written before its response goes out."""
+    """What the log keeps of a request, written before its response goes out.
+
+    `received` and `sent` count the bytes of the bodies, and grow until the exchange is
+    over. Status 0 is "no answer": the connection was reset.
+    """
 
     method: str
     target: str
     status: int
     headers: Headers = field(repr=False)
     received: int = 0
+    sent: int = 0
 
     @property
     def path(self) -> str:

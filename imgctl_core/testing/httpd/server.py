@@ -14,9 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from imgctl_core.testing.httpd.body import BodyFault
 from imgctl_core.testing.httpd.connection import Connection
+from imgctl_core.testing.httpd.errors import ClientGone, Gone
 from imgctl_core.testing.httpd.faults import Fault, Hook, Injected
-from imgctl_core.testing.httpd.messages import ClientGone, Request, RequestRecord, Response
+from imgctl_core.testing.httpd.messages import Request, RequestRecord, Response
+from imgctl_core.testing.httpd.waiting import Pace
 
 _LOG = logging.getLogger("imgctl.testing")
 _LOG_LENGTH: Final = 100_000
@@ -85,13 +88,26 @@ class HttpServer:
         with self._lock:
             self._requests.clear()
 
+    def matching(self, method: str = "", pattern: str = "") -> tuple[RequestRecord, ...]:
+        """Return the logged requests of that method whose target the pattern is found in."""
+        found = re.compile(pattern)
+        return tuple(
+            record
+            for record in self.requests
+            if (not method or record.method == method) and found.search(record.target)
+        )
+
     def count(self, method: str = "", pattern: str = "") -> int:
         """Count the logged requests of that method whose target the pattern is found in."""
-        found = re.compile(pattern)
-        return sum(
-            (not method or record.method == method) and bool(found.search(record.target))
-            for record in self.requests
-        )
+        return len(self.matching(method, pattern))
+
+    def traffic(self, method: str = "", pattern: str = "") -> tuple[int, int]:
+        """Sum the logged requests' bytes: those of their bodies, and of the answers'.
+
+        Bytes that a client never read count, too, when they were on their way.
+        """
+        records = self.matching(method, pattern)
+        return sum(record.received for record in records), sum(record.sent for record in records)
 
     def inject(
         self,
@@ -191,18 +207,16 @@ class HttpServer:
                     wrapped.settimeout(0)
                     wrapped.unwrap()
 
-    def _answer(self, request: Request) -> tuple[Response, Fault]:
+    def _answer(self, request: Request) -> tuple[Response, Fault, RequestRecord]:
         fault = self._fault(request)
-        self._wait(fault)
-        if fault.cut_request_after is not None:
-            request.body.cut_after(fault.cut_request_after)
-        if fault.drop:
+        if not self._wait(request, fault):
             self._record(request, 0)
-            return Response(500), fault
-        response = fault.answer or self._handle(request)
-        response = fault.spoil(response)
-        self._record(request, 0 if fault.lose else response.status)
-        return response, fault
+            raise ClientGone("the client did not wait for an answer")
+        self._spoil_body(request, fault)
+        if fault.drop:
+            return Response(500), fault, self._record(request, 0)
+        response = fault.spoil(self._handle(request, fault))
+        return response, fault, self._record(request, 0 if fault.lose else response.status)
 
     def _fault(self, request: Request) -> Fault:
         for hook in list(self.faults):
@@ -211,24 +225,40 @@ class HttpServer:
                 return fault
         return Fault()
 
-    def _wait(self, fault: Fault) -> None:
+    def _wait(self, request: Request, fault: Fault) -> bool:
         if fault.delay:
             self._stopping.wait(fault.delay)
-        if fault.hold is not None:
-            while not fault.hold.wait(0.05) and not self._stopping.is_set():
-                pass
+        return fault.hold is None or request.wait(fault.hold)
 
-    def _handle(self, request: Request) -> Response:
+    def _spoil_body(self, request: Request, fault: Fault) -> None:
+        wrong = BodyFault(
+            fault.cut_request_after,
+            fault.stall_request_after,
+            fault.release,
+            fault.corrupt_request,
+        )
+        pace = Pace(fault.rate, self._pause) if fault.rate else None
+        request.body.go_wrong(wrong, request.wait, pace)
+
+    def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            self._stopping.wait(seconds)
+
+    def _handle(self, request: Request, fault: Fault) -> Response:
         try:
-            return self._handler(request)
-        except ClientGone:
+            if fault.answer is None:
+                return self._handler(request)
+            for _ in request.body if fault.late else ():
+                pass
+            return fault.answer
+        except Gone:
             self._record(request, 0)
             raise
         except Exception:  # noqa: BLE001 - a bug of ours is an answer, not a broken line
             _LOG.exception("%s %s failed", request.method, request.path)
             return Response(500, {"Content-Type": "text/plain"}, b"a bug of the test server")
 
-    def _record(self, request: Request, status: int) -> None:
+    def _record(self, request: Request, status: int) -> RequestRecord:
         record = RequestRecord(
             request.method, request.target, status, request.headers, request.body.received
         )
@@ -236,6 +266,7 @@ class HttpServer:
             self._requests.append(record)
         if self.on_request is not None:
             self.on_request(record)
+        return record
 
 
 def wait_forever() -> None:

@@ -20,7 +20,9 @@ def test_every_name_resolves() -> None:
         _ = imgctl_core.testing.NoSuchName
 
 
-@pytest.mark.parametrize("name", ["Registry", "Issuer", "FaultProxy", "sample_image"])
+@pytest.mark.parametrize(
+    "name", ["Registry", "Issuer", "FaultProxy", "HttpFaultProxy", "sample_image"]
+)
 def test_servers_need_neither_pytest_nor_extras(name: str) -> None:
     code = (
         f"import sys\nfrom imgctl_core.testing import {name}\n"
