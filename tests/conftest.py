@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 pytest_plugins = ["imgctl_core.testing.fixtures"]
 pytest.register_assert_rewrite("imgctl_core.testing.contract")
+
+
+def pytest_configure() -> None:
+    """Let programs under test be interrupted, even when these tests run in the background.
+
+    A shell starts what it puts into the background with SIGINT ignored, and children
+    inherit that; a handler of our own is not inherited.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
