@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
@@ -11,6 +13,7 @@ from imgctl_backends.image.failures import failure, read_problem
 from imgctl_backends.image.faults import BlobUnknown, Fault, TagRefused, WrongBytes
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.hosts import follow
+from imgctl_backends.image.listings import Referral, list_referrers, list_tags
 from imgctl_backends.image.manifests import ACCEPT, Descriptor, Manifest, parse_manifest
 from imgctl_backends.image.registry import Answer, Registry
 from imgctl_backends.image.transport import Body, Reply
@@ -22,6 +25,9 @@ _TAG_TAKEN: Final = {"TAG_INVALID", "IMAGE_TAG_ALREADY_EXISTS"}
 
 #: Answers of a registry that takes no blob in a single PUT.
 _NO_MONOLITH: Final = frozenset({405, 411, 415, 501})
+
+#: What a session says that it has. The specification has no unit in it, some send one.
+_HELD: Final = re.compile(r"(?:bytes[ =])?0-([0-9]{1,15})", re.ASCII)
 
 #: A session that is given up is cancelled within this time, or left to the registry.
 _ABANDON_SECONDS: Final = 1.0
@@ -82,8 +88,32 @@ class Repository:
             )
         return parse_manifest(digest, answer.content, answer.header("Content-Type") or "")
 
-    def put_manifest(self, flight: Flight, reference: str, manifest: Manifest) -> None:
+    def read(self, flight: Flight, reference: str) -> tuple[bytes, str] | None:
+        """Return a manifest's bytes, unchecked, and the media type that came with them."""
+        answer = self._manifest_bytes(flight, reference)
+        if answer is None:
+            return None
+        return answer.content, answer.header("Content-Type") or ""
+
+    def tags(self, flight: Flight) -> frozenset[str] | None:
+        """Return all tags, None when the registry does not list them, or far too many."""
+        return list_tags(self.registry, flight, self._url(flight, "")[:-1], self._scopes)
+
+    def referrers(self, flight: Flight, subject: str) -> tuple[Referral, ...] | None:
+        """Return what refers to a manifest, None where there is no referrers API.
+
+        Raises:
+            EndpointDenied: we may not see it.
+        """
+        base = self._url(flight, "")[:-1]
+        return list_referrers(self.registry, flight, base, subject, self._scopes)
+
+    def put_manifest(self, flight: Flight, reference: str, manifest: Manifest) -> bool:
         """Put a manifest under a tag or its digest, its bytes as they are.
+
+        Returns whether the registry lists it among the referrers of its subject by
+        itself: it says so with OCI-Subject (distribution-spec, "Pushing Manifests with
+        Subject").
 
         Raises:
             BlobUnknown: the registry misses something that it points at.
@@ -97,7 +127,7 @@ class Repository:
             body=manifest.content,
         )
         if answer.status in (200, 201, 202, 204):
-            return
+            return answer.header("OCI-Subject") is not None
         problem = answer.problem
         said = problem.detail.lower()
         if _UNKNOWN_CONTENT & set(problem.codes):
@@ -140,6 +170,27 @@ class Repository:
                 raise ArtifactNotFound(f"{self} has no blob {blob.digest}")
             raise failure(str(self.registry), f"read a blob of {self.name}", read_problem(reply))
 
+    def open_rest(self, flight: Flight, blob: Descriptor, start: int) -> Reply | None:
+        """Begin to read a blob at byte `start`, None when the registry can't do that.
+
+        Raises:
+            Fault: try again.
+            ArtifactNotFound: the registry does not have it.
+        """
+        url = self._url(flight, f"blobs/{blob.digest}")
+        reply = self.registry.call_once(
+            flight, "GET", url, self._scopes, headers={"Range": f"bytes={start}-"}
+        )
+        said = reply.header("Content-Range") or ""
+        if reply.status == 206 and said == f"bytes {start}-{blob.size - 1}/{blob.size}":
+            return reply
+        with reply:
+            if reply.status in (200, 206, 416):
+                return None
+            if reply.status == 404:
+                raise ArtifactNotFound(f"{self} has no blob {blob.digest}")
+            raise failure(str(self.registry), f"read a blob of {self.name}", read_problem(reply))
+
     def mount(self, flight: Flight, blob: Descriptor, neighbour: str) -> str | None:
         """Have the registry take a blob from another of its repositories.
 
@@ -177,13 +228,30 @@ class Repository:
                 return
             self._refuse_upload(reply, monolith=True)
 
-    def patch_blob(self, flight: Flight, location: str, blob: Descriptor, body: Body) -> None:
-        """Send a whole blob by PATCH and close the session.
+    def upload_state(self, flight: Flight, location: str) -> tuple[int, str]:
+        """Ask an upload session how many bytes it has; also its location from now on.
+
+        No bytes and no location when it is gone or does not say. ECR's Range does not
+        advance, so it is not asked.
+        """
+        answer = self.registry.call(flight, "GET", location, self._scopes)
+        said = _HELD.fullmatch(answer.header("Range") or "")
+        if answer.status not in (200, 204) or said is None:
+            return 0, ""
+        # "0-0" is said of an empty session, too.
+        held = int(said[1]) + 1 if int(said[1]) else 0
+        return held, follow(location, answer.header("Location") or location)
+
+    def patch_blob(
+        self, flight: Flight, location: str, blob: Descriptor, body: Body, start: int = 0
+    ) -> None:
+        """Send a blob, from byte `start` on, by PATCH and close the session.
 
         Raises:
             Fault: try again, in a new session.
         """
-        with self._send(flight, "PATCH", location, blob.size, body) as reply:
+        headers = {"Content-Range": f"{start}-{blob.size - 1}"} if start else {}
+        with self._send(flight, "PATCH", location, blob.size - start, body, headers) as reply:
             # ECR answers 201 where the specification has 202.
             if reply.status not in (200, 201, 202, 204):
                 self._refuse_upload(reply, monolith=False)
@@ -213,8 +281,20 @@ class Repository:
             raise Fault(reply.where, "the upload session was lost")
         raise failure(str(self.registry), f"upload a blob to {self.name}", problem)
 
-    def _send(self, flight: Flight, method: str, url: str, size: int, body: Body) -> Reply:
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+    def _send(
+        self,
+        flight: Flight,
+        method: str,
+        url: str,
+        size: int,
+        body: Body,
+        more: Mapping[str, str] | None = None,
+    ) -> Reply:
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(size),
+            **(more or {}),
+        }
         return self.registry.call_once(
             flight, method, url, self._scopes, headers=headers, body=body
         )

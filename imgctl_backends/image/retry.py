@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from imgctl_backends.image.endpoint import ImageSettings
-from imgctl_backends.image.faults import Fault, Interrupted, TrustFault, WrongBytes
+from imgctl_backends.image.faults import Fault, Interrupted, Renewed, TrustFault, WrongBytes
 from imgctl_backends.image.flight import Flight
 
 #: HTTP answers that say "later": distribution-spec and RFC 6585 for 429, RFC 9110 else.
@@ -23,12 +23,22 @@ _FEW: Final = 3
 
 
 class Retry:
-    """The attempts at one piece of work: bounded in number and in time, with full jitter."""
+    """The attempts at one piece of work: bounded in number and in time, with full jitter.
+
+    The time runs from the first fault, so that a copy may last for hours; `progress`
+    begins both anew.
+    """
 
     def __init__(self, flight: Flight, settings: ImageSettings) -> None:
         self._flight = flight
         self._attempts = settings.attempts
-        self._until = time.monotonic() + settings.retry_seconds
+        self._seconds = settings.retry_seconds
+        self._until: float | None = None
+        self._failed = 0
+
+    def progress(self) -> None:
+        """So much was achieved since the last fault that the next one is the first."""
+        self._until = None
         self._failed = 0
 
     def again(self, fault: Fault) -> bool:
@@ -41,6 +51,8 @@ class Retry:
         """
         self._flight.check()
         self._failed += 1
+        if self._until is None:
+            self._until = time.monotonic() + self._seconds
         few = fault.lasting or isinstance(fault, WrongBytes)
         if isinstance(fault, TrustFault) or self._failed >= (
             min(_FEW, self._attempts) if few else self._attempts
@@ -49,6 +61,8 @@ class Retry:
         asked = retry_after(fault.retry_after) if isinstance(fault, Interrupted) else None
         longest = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0**self._failed)
         seconds = asked if asked is not None else random.uniform(0, longest)  # noqa: S311
+        if isinstance(fault, Renewed):
+            seconds = 0.0
         if time.monotonic() + seconds > self._until:
             return False
         self._flight.pause(seconds)

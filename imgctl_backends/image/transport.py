@@ -40,6 +40,7 @@ class Reply:
         self._grip = grip
         self._stall_seconds = stall_seconds
         self._ended = False
+        self._late: Fault | None = None
         self._whole: bytes | None = None
         self.url = url
         self.where = urlsplit(url).netloc
@@ -69,12 +70,22 @@ class Reply:
         Raises:
             Fault: the connection broke or stalled.
         """
+        if self._late is not None:
+            raise self._late
+        parts: list[bytes] = []
+        left = size
+        # In parts, because a single large read would lose what came before a fault.
         try:
-            data = self._response.read(size, decode_content=False)
+            while left and (data := self._response.read1(left, decode_content=False)):
+                parts.append(data)
+                left -= len(data)
         except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-            raise wire_fault(self.where, error, self._stall_seconds) from error
-        self._ended = not data
-        return data
+            fault = wire_fault(self.where, error, self._stall_seconds)
+            if not parts:
+                raise fault from error
+            self._late = fault
+        self._ended = bool(size) and not parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def body(self, limit: int) -> bytes:
         """Return the whole body, as often as asked.
