@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from imgctl_backends.image.challenge import Challenge, parse_challenges
 from imgctl_backends.image.credentials import Login, Logins
 from imgctl_backends.image.endpoint import ImageSettings
-from imgctl_backends.image.failures import Problem, unreachable
+from imgctl_backends.image.failures import Problem, read_problem, unreachable
 from imgctl_backends.image.faults import Fault, Interrupted
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.hosts import HostRules
@@ -64,6 +64,7 @@ class Authenticator:
         self._lock = threading.Lock()
         self._bearer: Challenge | None = None
         self._tokens: dict[Scopes, _Token] = {}
+        self._fetching: dict[Scopes, threading.Lock] = {}
         self._login: Login | None = None
         self._loaded_at: float | None = None
         self._renew_at: float | None = None
@@ -77,44 +78,79 @@ class Authenticator:
         token = self._tokens.get(scopes)
         if token is not None and time.monotonic() < token.renew_at:
             return token.header
-        with self._locked(flight):
-            if self._bearer is None:
+        with _locked(flight, self._lock):
+            bearer = self._bearer
+            if bearer is None:
                 login = self._current_login()
                 return login.basic if login is not None else None
+            # One scope's token is fetched once, and no other scope waits for it.
+            fetching = self._fetching.setdefault(scopes, threading.Lock())
+        with _locked(flight, fetching):
             token = self._tokens.get(scopes)
             if token is None or time.monotonic() >= token.renew_at:
-                token = self._fetch(flight, self._bearer, registry_url, scopes)
+                token = self._fetch(flight, bearer, registry_url, scopes)
                 self._tokens[scopes] = token
             return token.header
 
     def refused(
-        self, flight: Flight, reply: Reply, problem: Problem, scopes: Scopes, used: str | None
+        self,
+        flight: Flight,
+        registry_url: str,
+        reply: Reply,
+        problem: Problem,
+        scopes: Scopes,
+        used: str | None,
     ) -> bool:
-        """Learn from a 401 or 403. Return whether the same request may work now.
+        """Learn from a 400, 401 or 403. Return whether the same request may work now.
 
         `used` is the header that was refused.
         """
-        if reply.status not in (401, 403):
+        if reply.status not in (400, 401, 403):
+            return False
+        if reply.status != 401 and not self._expired(flight, registry_url, problem, used):
             return False
         challenges = parse_challenges(reply.headers("WWW-Authenticate"))
-        with self._locked(flight):
-            if reply.status == 403:
-                return self._expired(problem) and self._renewed(used)
+        with _locked(flight, self._lock):
             if "bearer" in challenges:
                 self._bearer = challenges["bearer"]
+            if self._bearer is not None and ("bearer" in challenges or reply.status != 401):
                 token = self._tokens.get(scopes)
                 if token is not None and token.header == used:
-                    del self._tokens[scopes]
+                    self._tokens.pop(scopes, None)
                 return True
             return self._renewed(used)
 
-    def _expired(self, problem: Problem) -> bool:
-        # ECR answers 403 to an expired password, with the words in the body; a HEAD has
-        # no body, so that there only the password's age can tell.
-        if self._login is None or self._login.lifetime is None or self._loaded_at is None:
+    def _expired(
+        self, flight: Flight, registry_url: str, problem: Problem, used: str | None
+    ) -> bool:
+        """Whether a 400 or 403 means that the login ran out. ECR has no 401 for that.
+
+        ECR answers 403, ECR Public 400, both with the words in the body. A HEAD has no
+        body; then the same question is put once more in a way that has one.
+        """
+        if used is None:
             return False
-        old = time.monotonic() - self._loaded_at > _SETTLED_SECONDS
-        return old or "expired" in problem.detail.lower()
+        if problem.status == 400:
+            return _says_expired(problem)
+        login, loaded_at = self._login, self._loaded_at
+        if login is None or login.lifetime is None or loaded_at is None:
+            return False
+        if _says_expired(problem) or login.basic not in (None, used):
+            return True
+        if time.monotonic() - loaded_at > _SETTLED_SECONDS:
+            return True
+        return not problem.detail and self._proves_expired(flight, registry_url, used)
+
+    def _proves_expired(self, flight: Flight, registry_url: str, used: str) -> bool:
+        try:
+            with self._transport.send(
+                flight, "GET", f"{registry_url}/v2/", {"Authorization": used}
+            ) as reply:
+                return reply.status == 401 or (
+                    reply.status in (400, 403) and _says_expired(read_problem(reply))
+                )
+        except Fault:
+            return False
 
     def _renewed(self, used: str | None) -> bool:
         """Load the credentials anew unless another thread just did. Are they others?"""
@@ -135,15 +171,6 @@ class Authenticator:
         lifetime = self._login.lifetime if self._login is not None else None
         self._renew_at = None if lifetime is None else _renewal(lifetime)
 
-    @contextlib.contextmanager
-    def _locked(self, flight: Flight) -> Iterator[None]:
-        while not self._lock.acquire(timeout=0.2):
-            flight.check()
-        try:
-            yield
-        finally:
-            self._lock.release()
-
     def _fetch(
         self, flight: Flight, bearer: Challenge, registry_url: str, scopes: Scopes
     ) -> _Token:
@@ -159,7 +186,8 @@ class Authenticator:
         self, flight: Flight, bearer: Challenge, registry_url: str, scopes: Scopes
     ) -> _Token:
         realm = bearer.parameters.get("realm", "")
-        login = self._current_login()
+        with _locked(flight, self._lock):
+            login = self._current_login()
         self._check_realm(realm, registry_url, login)
         query = [("scope", scope) for scope in scopes]
         if service := bearer.parameters.get("service"):
@@ -207,6 +235,22 @@ class Authenticator:
                 f"{parts.hostname}",
                 fix="if that host belongs to the registry, list it in the endpoint's token_hosts",
             )
+
+
+@contextlib.contextmanager
+def _locked(flight: Flight, lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock, and wait for it no longer than the work may last."""
+    while not lock.acquire(timeout=0.2):
+        flight.check()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _says_expired(problem: Problem) -> bool:
+    said = problem.detail.lower()
+    return "token" in said and "expired" in said
 
 
 def _renewal(lifetime: float) -> float:

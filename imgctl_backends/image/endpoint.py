@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
 from pydantic import Field, FilePath, field_validator, model_validator
 
+from imgctl_backends.image.ecr_hosts import is_ecr_host
+from imgctl_backends.image.rate_table import RateTable
 from imgctl_backends.image.references import is_repository
+from imgctl_backends.image.repository_template import RepositoryTemplate
 from imgctl_core.promoter import PluginModel
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
@@ -20,10 +24,16 @@ _TRUSTED = re.compile(r"(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.:-]*[A-Za-z0-9])?", re
 _HUB_NAMES: Final = ("docker.io", "index.docker.io")
 HUB: Final = "registry-1.docker.io"
 
+#: In front of a folder that holds OCI image layouts instead of a registry.
+LAYOUT: Final = "oci-layout"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a registry is. `scheme` is empty when it was not said and is to be found out."""
+    """Where a registry is. `scheme` is empty when it was not said and is to be found out.
+
+    With the scheme `oci-layout` the `host` is the absolute path of a folder.
+    """
 
     scheme: str
     host: str
@@ -51,6 +61,8 @@ class Address:
     @property
     def place(self) -> tuple[str, int, str]:
         """Return what makes two addresses one place, however they are written."""
+        if self.scheme == LAYOUT:
+            return os.path.realpath(self.host), 0, ""
         host = "127.0.0.1" if self.host == "localhost" else self.host
         default = 80 if self.scheme == "http" else 443
         return host, self.port or default, self.prefix
@@ -61,11 +73,13 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Parse `[http://|https://]host[:port][/prefix]`.
+    """Parse `[http://|https://]host[:port][/prefix]` or `oci-layout:/folder`.
 
     Raises:
         ValueError: it is something else; the message says what.
     """
+    if text.startswith(f"{LAYOUT}:"):
+        return _parse_folder(text.removeprefix(f"{LAYOUT}:"))
     scheme, mark, rest = text.rpartition("://")
     if mark and scheme not in ("http", "https"):
         raise ValueError("a registry starts with https://, http:// or its host name")
@@ -90,12 +104,23 @@ def parse_address(text: str) -> Address:
     return Address(scheme, HUB if host in _HUB_NAMES else host, port, prefix)
 
 
+def _parse_folder(path: str) -> Address:
+    if not path.startswith("/") or not path.isprintable():
+        raise ValueError("a folder of OCI image layouts is given by its absolute path")
+    return Address(LAYOUT, os.path.normpath("/" + path.lstrip("/")), None, "")
+
+
 class ImageEndpoint(PluginModel):
     """A registry, or a folder of one, and how to speak with it.
 
     `token_hosts` are further hosts that this registry may send us to: to fetch a token
     with our credentials, and to read or write bytes even at a private address. An entry
     is a host name, or `*.` and a domain.
+
+    `create_repositories` says how an ECR repository that is missing is made, or
+    "on-push" where ECR does so by a creation template of its own; without it a missing
+    repository is an error. `rates` are calls a second, by action, in place of those of
+    the settings; registries other than ECR have no limits but these.
     """
 
     registry: str
@@ -110,6 +135,8 @@ class ImageEndpoint(PluginModel):
     role_arn: str | None = None
     external_id: str | None = None
     token_hosts: tuple[str, ...] = ()
+    create_repositories: RepositoryTemplate | Literal["on-push"] | None = None
+    rates: RateTable = Field(default_factory=RateTable)
 
     @field_validator("registry")
     @classmethod
@@ -127,6 +154,8 @@ class ImageEndpoint(PluginModel):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
+        if self.layout and (useless := sorted(self.model_fields_set - {"registry"})):
+            raise ValueError(f"{useless[0]} has no use with a folder of OCI image layouts")
         if (self.username is None) != (self.password_file is None):
             raise ValueError("username and password_file belong together: give both or none")
         if self.username is not None and self.auth in ("none", "ecr"):
@@ -135,7 +164,21 @@ class ImageEndpoint(PluginModel):
             raise ValueError("external_id has no use without role_arn")
         if self.plain_http and self.registry.startswith("https://"):
             raise ValueError("plain_http contradicts the https:// of the registry")
+        if self.create_repositories is not None and not self.ecr:
+            raise ValueError("create_repositories is for ECR: others create by themselves")
         return self
+
+    @property
+    def ecr(self) -> bool:
+        """Whether this is Amazon ECR to us: logins, quotas and its API."""
+        if self.auth == "auto":
+            return self.username is None and is_ecr_host(self.address.host)
+        return self.auth == "ecr"
+
+    @property
+    def layout(self) -> bool:
+        """Whether this is a folder of OCI image layouts and no registry."""
+        return self.registry.startswith(f"{LAYOUT}:")
 
     @property
     def address(self) -> Address:
@@ -167,6 +210,10 @@ class ImageSettings(PluginModel):
     The memory of all copies together is bounded by `jobs` x `chunk_bytes` and what TLS
     and the sockets buffer.
 
+    engine
+        Who copies: imgctl itself, or the program `crane`.
+    crane_path
+        Where that program is, when it is not on PATH.
     ecr_region
         Region of ECR logins where the host name holds none.
     jobs
@@ -179,8 +226,13 @@ class ImageSettings(PluginModel):
         What one job holds in memory. A slow line must carry it in `stall_seconds`.
     manifest_bytes
         Larger manifests are refused. ECR's own limit is the default.
+    rates
+        Calls a second to ECR registries, by action, in place of four fifths of ECR's
+        default quotas. One place has one limit, however many promotions there are.
     """
 
+    engine: Literal["native", "crane"] = "native"
+    crane_path: FilePath | None = None
     ecr_region: str = "us-east-1"
     jobs: int = Field(default=16, ge=1, le=256)
     attempts: int = Field(default=6, ge=1, le=50)
@@ -189,3 +241,4 @@ class ImageSettings(PluginModel):
     stall_seconds: float = Field(default=60.0, gt=0)
     chunk_bytes: int = Field(default=256 * 1024, ge=4096, le=16 * 1024 * 1024)
     manifest_bytes: int = Field(default=4 * 1024 * 1024, ge=65536)
+    rates: RateTable = Field(default_factory=RateTable)

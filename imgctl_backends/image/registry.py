@@ -10,19 +10,22 @@ from typing import Final
 from imgctl_backends.image.auth import Authenticator, Scopes
 from imgctl_backends.image.credentials import DockerLogins, FileLogins, Logins, NoLogins
 from imgctl_backends.image.ecr import EcrLogins
-from imgctl_backends.image.ecr_hosts import is_ecr_host
+from imgctl_backends.image.ecr_account import EcrAccount
+from imgctl_backends.image.ecr_repositories import EcrRepositories
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
 from imgctl_backends.image.failures import Problem, parse_problem, read_problem, unreachable
 from imgctl_backends.image.faults import Fault, Interrupted, Renewed
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.hosts import HostRules, follow, same_origin
 from imgctl_backends.image.probing import speaks_tls
+from imgctl_backends.image.rates import Rates, actions_of
 from imgctl_backends.image.retry import RETRIED, Retry
 from imgctl_backends.image.transport import Body, Reply, Transport
 from imgctl_core.errors import EndpointFailed
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 5
+_TOO_MANY: Final = 429
 
 #: Answers that carry nothing but a word of explanation end here.
 _SMALL: Final = 1024 * 1024
@@ -48,20 +51,47 @@ class Answer:
 
 
 class Registry:
-    """The distribution API of one endpoint. Safe to share between threads."""
+    """The distribution API of one endpoint. Safe to share between threads.
 
-    def __init__(self, endpoint: ImageEndpoint, settings: ImageSettings) -> None:
+    `rates` are shared by all registries of a server. `ecr` is what only ECR can be asked,
+    None elsewhere.
+    """
+
+    def __init__(
+        self, endpoint: ImageEndpoint, settings: ImageSettings, rates: Rates | None = None
+    ) -> None:
         self.address = endpoint.address
         self.settings = settings
         self.identity = endpoint.identity
         rules = HostRules(endpoint)
         self.transport = Transport(endpoint, settings, rules)
-        self._auth = Authenticator(_logins(endpoint, settings), self.transport, rules, settings)
+        self.limits = (rates or Rates()).limits(endpoint, settings)
+        account = EcrAccount(endpoint, settings.ecr_region) if endpoint.ecr else None
+        self.ecr = (
+            EcrRepositories(account, endpoint.create_repositories, self.limits)
+            if account is not None
+            else None
+        )
+        logins = _logins(endpoint, settings, account)
+        self._auth = Authenticator(logins, self.transport, rules, settings)
         self._scheme = self.address.scheme
         self._probe = threading.Lock()
 
     def __str__(self) -> str:
         return self.address.netloc
+
+    def mounts_from(self, source: Registry) -> bool:
+        """Return whether blobs of `source` may be mounted here: one place, one identity.
+
+        ECR mounts within an account and region, where that is switched on; asking costs
+        a call to its API every minute.
+        """
+        if self.identity != source.identity:
+            return False
+        if self.ecr is None or source.ecr is None:
+            same = self.address.place[:2] == source.address.place[:2]
+            return same and self.ecr is None and source.ecr is None
+        return self.ecr.place == source.ecr.place and self.ecr.may_mount()
 
     def url(self, flight: Flight) -> str:
         """Return `https://host:port`, or `http://…` where that is what it speaks."""
@@ -123,9 +153,13 @@ class Registry:
             ImgctlError: there are no credentials.
         """
         streamed = body is not None and not isinstance(body, bytes)
+        actions = actions_of(method, url, body=body is not None and body != b"")
         for last in (False, True):
             used = self._header(flight, url, scopes)
+            sent = self.limits.pace(flight, actions)
             reply = self._send(flight, method, url, used, headers or {}, body, seconds)
+            if reply.status == _TOO_MANY:
+                self.limits.throttled(actions, sent)
             if reply.status in RETRIED:
                 with reply:
                     raise Interrupted(
@@ -134,10 +168,11 @@ class Registry:
                         f"HTTP {reply.status}",
                         reply.header("Retry-After"),
                     )
-            if reply.status not in (401, 403) or last:
+            if reply.status not in (400, 401, 403) or last:
                 return reply
             problem = read_problem(reply)
-            if not self._auth.refused(flight, reply, problem, scopes, used):
+            base = self.url(flight)
+            if not self._auth.refused(flight, base, reply, problem, scopes, used):
                 return reply
             reply.close()
             if streamed:
@@ -146,6 +181,8 @@ class Registry:
 
     def close(self) -> None:
         self.transport.close()
+        if self.ecr is not None:
+            self.ecr.close()
 
     def _header(self, flight: Flight, url: str, scopes: Scopes) -> str | None:
         base = self.url(flight)
@@ -195,11 +232,11 @@ def _not_theirs(reply: Reply, origin: str, url: str) -> Reply:
     return reply
 
 
-def _logins(endpoint: ImageEndpoint, settings: ImageSettings) -> Logins:
+def _logins(endpoint: ImageEndpoint, settings: ImageSettings, account: EcrAccount | None) -> Logins:
     if endpoint.auth == "none":
         return NoLogins()
     if endpoint.username is not None and endpoint.password_file is not None:
         return FileLogins(endpoint.username, endpoint.password_file)
-    if endpoint.auth == "ecr" or (endpoint.auth == "auto" and is_ecr_host(endpoint.address.host)):
-        return EcrLogins(endpoint, settings.ecr_region)
+    if account is not None:
+        return EcrLogins(endpoint, settings.ecr_region, account)
     return DockerLogins(endpoint, required=endpoint.auth == "basic")

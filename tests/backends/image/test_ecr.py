@@ -189,15 +189,24 @@ def test_an_expired_password_is_a_403_and_is_renewed(
         return Fault(answer=EXPIRED) if request.headers.get("Authorization") == old else None
 
     dev.faults.append(expired)
-    # The manifests are remembered, so the first to meet it is the HEAD, which tells
-    # nothing; a password that young is not thought to have expired.
-    with pytest.raises(EndpointDenied):
-        bench.plan("app:v1")
-    authenticator = bench.promoter._engine()._registries["dev"]._auth
-    assert authenticator._loaded_at is not None
-    authenticator._loaded_at -= 3600
+    # The manifests are remembered, so the first to meet it is a HEAD, which tells nothing:
+    # what it means is asked again, with a body.
     assert bench.promote("app:v1").digest == image.digest
     assert len(aws.asked) == 2
+    assert dev.count("GET", "^/v2/$") == 1
+
+
+def test_a_refusal_that_is_no_expiry_is_believed(
+    make_bench: MakeBench, make_registry: MakeRegistry, aws: Aws
+) -> None:
+    dev = make_registry(auth="basic", username="AWS", password="first")
+    dev.put_image("app", "v1")
+    dev.inject(Fault(answer=Response(403)), method="HEAD", times=None)
+    bench = make_bench(dev={"registry": dev.url, "auth": "ecr"}, prod=make_registry().url)
+    with pytest.raises(EndpointDenied):
+        bench.plan("app:v1")
+    assert len(aws.asked) == 1
+    assert dev.count("HEAD") == 1
 
 
 def test_an_expired_password_in_the_middle_of_a_copy(
