@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imgctl_core.testing.contract import PromoterContract
+    from imgctl_core.testing.ecr import EcrRegistry, Lag
     from imgctl_core.testing.fakes import (
         FakeEndpoint,
         FakeMailbox,
@@ -53,6 +54,7 @@ _HOME = {
     "ABSENT": "issuer",
     "Connector": "issuer",
     "DockerRegistry": "peers",
+    "EcrRegistry": "ecr",
     "FakeEndpoint": "fakes",
     "FakeMailbox": "fakes",
     "FakeNotifier": "fakes",
@@ -66,6 +68,7 @@ _HOME = {
     "HttpServer": "httpd",
     "Injected": "httpd",
     "Issuer": "issuer",
+    "Lag": "ecr",
     "Line": "proxy",
     "NotifierContract": "notifier_contract",
     "NotifierHarness": "harness",
@@ -98,6 +101,7 @@ __all__ = [
     "ABSENT",
     "Connector",
     "DockerRegistry",
+    "EcrRegistry",
     "FakeEndpoint",
     "FakeMailbox",
     "FakeNotifier",
@@ -111,6 +115,7 @@ __all__ = [
     "HttpServer",
     "Injected",
     "Issuer",
+    "Lag",
     "Line",
     "NotifierContract",
     "NotifierHarness",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imgctl_core.testing.httpd.errors import ClientGone, UpstreamGone
+from imgctl_core.testing.httpd.errors import Broken, ClientGone, UpstreamGone
 from imgctl_core.testing.httpd.faults import Fault, Hook, Injected
 from imgctl_core.testing.httpd.messages import (
     FileBody,
@@ -15,6 +15,7 @@ from imgctl_core.testing.httpd.messages import (
 from imgctl_core.testing.httpd.server import HttpServer
 
 __all__ = [
+    "Broken",
     "ClientGone",
     "Fault",
     "FileBody",

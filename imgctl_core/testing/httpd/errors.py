@@ -15,5 +15,9 @@ class UpstreamGone(Gone):
     """The server that the answer comes from went away."""
 
 
+class Broken(Gone):
+    """The server breaks the connection itself, instead of an answer."""
+
+
 class BadRequest(ValueError):
     """What came in is not HTTP/1.1."""

@@ -22,6 +22,7 @@ STATUS: Final[Mapping[str, int]] = {
     "SIZE_INVALID": HTTPStatus.BAD_REQUEST,
     "UNAUTHORIZED": HTTPStatus.UNAUTHORIZED,
     "DENIED": HTTPStatus.FORBIDDEN,
+    "TOOMANYREQUESTS": HTTPStatus.TOO_MANY_REQUESTS,
     "UNSUPPORTED": HTTPStatus.METHOD_NOT_ALLOWED,
     # Not in the specification's table, but what registries in use answer.
     "TAG_INVALID": HTTPStatus.BAD_REQUEST,

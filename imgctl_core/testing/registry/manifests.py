@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,19 +25,25 @@ _INDEXES: Final = frozenset(
 )
 _MOST_TAGS: Final = 100
 
+#: Asked before a manifest is kept, with the repository's name and what it holds, the
+#: manifest and its tags. It raises to refuse; the state's lock is held.
+ManifestCheck = Callable[[str, Repository, Manifest, list[str]], None]
+
 
 @dataclass(frozen=True)
 class ManifestRules:
     """What a registry may decide for itself.
 
     `sparse` accepts manifests whose blobs or children are not there, `immutable_tags`
-    refuses to move a tag, `referrers` is whether the registry has that API.
+    refuses to move a tag, `referrers` is whether the registry has that API, `check` may
+    refuse for reasons of its own.
     """
 
     largest: int
     sparse: bool
     immutable_tags: bool
     referrers: bool
+    check: ManifestCheck | None = None
 
 
 def get_manifest(state: State, request: Request, name: str, reference: str) -> Response:
@@ -103,6 +109,8 @@ def _store(
     digest = manifest.digest
     with state.lock:
         held = state.make(name)
+        if rules.check is not None:
+            rules.check(name, held, manifest, tags)
         if not rules.sparse:
             _check_complete(held, manifest)
         for tag in tags:
@@ -174,20 +182,33 @@ def _annotations(fields: Mapping[str, object]) -> dict[str, str]:
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
 
 
-def _check_complete(held: Repository, manifest: Manifest) -> None:
+def parts_of(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    """Return what a manifest needs, as pairs: config, layers or manifests; the digest."""
     if manifest.media_type not in _IMAGES | _INDEXES:
-        return
-    missing = []
-    for kind, descriptor in _descriptors(_parse(manifest.content)):
-        digest = str(descriptor.get("digest"))
-        child = kind == "manifests" and digest in held.manifests
-        if not child and digest not in held.blobs and not _foreign(descriptor):
-            missing.append({"digest": digest})
+        return ()
+    return tuple(
+        (kind, str(descriptor.get("digest")))
+        for kind, descriptor in _descriptors(_parse(manifest.content))
+        if not _foreign(descriptor)
+    )
+
+
+def missing_parts(held: Repository, manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    """Return those of a manifest's parts that a repository does not hold."""
+    return tuple(
+        (kind, digest)
+        for kind, digest in parts_of(manifest)
+        if digest not in held.blobs and not (kind == "manifests" and digest in held.manifests)
+    )
+
+
+def _check_complete(held: Repository, manifest: Manifest) -> None:
+    missing = missing_parts(held, manifest)
     if missing:
         raise RegistryError(
             "MANIFEST_BLOB_UNKNOWN",
             "the manifest names what the repository does not hold",
-            details=tuple(missing),
+            details=tuple({"digest": digest} for _, digest in missing),
         )
 
 

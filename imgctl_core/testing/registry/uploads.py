@@ -64,9 +64,7 @@ class Uploads:
         if algorithm not in ("", "sha256", "sha512"):
             raise RegistryError("DIGEST_INVALID", f"{algorithm!r} is no algorithm that we know")
         request.body.drain(0)
-        self._state.make(name)
-        session = Session(uuid.uuid4().hex, name, self._state.storage.draft())
-        self._sessions[session.id] = session
+        session = self._open(name)
         headers = self._headers(session)
         if self._chunk_min_length:
             headers["OCI-Chunk-Min-Length"] = str(self._chunk_min_length)
@@ -117,16 +115,25 @@ class Uploads:
         session.draft.discard()
         return Response(204)
 
+    def _open(self, name: str) -> Session:
+        self._state.make(name)
+        session = Session(uuid.uuid4().hex, name, self._state.storage.draft())
+        self._sessions[session.id] = session
+        return session
+
     def _mounted(self, request: Request, name: str) -> Response | None:
         digest = check_digest(request.parameter("mount"))
         source = request.parameter("from")
         holders = (check_name(source),) if source else self._state.holders(digest)
         for holder in holders if self._mount else ():
-            if self._state.has_blob(holder, digest) and self._may_read(request, holder):
+            if self._can_mount(name, holder, digest) and self._may_read(request, holder):
                 with self._state.lock:
                     self._state.make(name).blobs.add(digest)
                 return self._created(name, digest)
         return None
+
+    def _can_mount(self, name: str, holder: str, digest: str) -> bool:
+        return self._state.has_blob(holder, digest)
 
     def _whole(self, request: Request, name: str) -> Response:
         digest = check_digest(request.parameter("digest"))

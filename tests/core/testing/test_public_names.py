@@ -21,7 +21,7 @@ def test_every_name_resolves() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Registry", "Issuer", "FaultProxy", "HttpFaultProxy", "sample_image"]
+    "name", ["Registry", "Issuer", "FaultProxy", "HttpFaultProxy", "EcrRegistry", "sample_image"]
 )
 def test_servers_need_neither_pytest_nor_extras(name: str) -> None:
     code = (
