@@ -1,152 +1,222 @@
-"""Copying one blob: straight from the source's socket into the destination's."""
+"""Copying one blob: from the source's socket into the destination's, and kept on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
 
-from imgctl_backends.image.digests import hasher
+from imgctl_backends.image.endpoint import ImageSettings
 from imgctl_backends.image.failures import unreachable
-from imgctl_backends.image.faults import Fault, WrongBytes
+from imgctl_backends.image.faults import Fault, Interrupted, Renewed, WrongBytes
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.manifests import Descriptor
+from imgctl_backends.image.reading import PROGRESS_BYTES, BlobReader
 from imgctl_backends.image.repository import NoMonolith, Repository
 from imgctl_backends.image.retry import Retry
-from imgctl_backends.image.transport import Reply
-from imgctl_core.context import ProgressCounter
+from imgctl_backends.image.sightings import Sightings, party
+from imgctl_backends.image.spool import Kept, Spool
 from imgctl_core.errors import EndpointFailed, ImgctlError
 
 
-class CheckedStream:
-    """The bytes of a blob, of which the last go out only when all of them are right.
+@dataclass(frozen=True)
+class Tools:
+    """What all copies of a server share.
 
-    A body that is longer or shorter than its Content-Length would damage the connection
-    that it is sent on, so both are found out before.
+    `beside` runs a request in a thread of its own, while its caller does another.
     """
 
-    def __init__(
-        self,
-        flight: Flight,
-        reply: Reply,
-        blob: Descriptor,
-        chunk_bytes: int,
-        progress: ProgressCounter,
-    ) -> None:
-        self._flight = flight
-        self._reply = reply
-        self._blob = blob
-        self._chunk_bytes = chunk_bytes
-        self._progress = progress
-        self.sent = 0
-        self.whole = False
+    settings: ImageSettings
+    spool: Spool
+    sightings: Sightings
+    beside: Callable[[Callable[[], str]], Future[str]]
 
-    def __iter__(self) -> Iterator[bytes]:
-        check = hasher(self._blob.digest)
-        left = self._blob.size
-        while left:
-            self._flight.check()
-            data = self._reply.read(min(self._chunk_bytes, left))
-            if not data:
-                raise self._wrong("is too short")
-            left -= len(data)
-            check.update(data)
-            if not left:
-                self._finish(check.hexdigest())
-            yield data
-            self.sent += len(data)
-            self._progress.copied(len(data))
-        if not self._blob.size:
-            self._finish(check.hexdigest())
 
-    def take_back(self) -> None:
-        """Uncount what was sent: it will be sent again, or never arrive."""
-        self._progress.copied(-self.sent)
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One blob that one promotion wants at its destination."""
 
-    def _finish(self, hexdigest: str) -> None:
-        if self._reply.read(1):
-            raise self._wrong("is too long")
-        if hexdigest != self._blob.digest.partition(":")[2]:
-            raise self._wrong("has other bytes than its digest says")
-        self.whole = True
-
-    def _wrong(self, how: str) -> WrongBytes:
-        return WrongBytes(self._reply.where, f"the blob {self._blob.digest} {how}")
+    flight: Flight
+    source: Repository
+    destination: Repository
+    blob: Descriptor
 
 
 class BlobCopy:
-    """Copies blobs between two repositories. One for each stage; shared by its threads.
+    """Does one errand. Use it in a `with`, once."""
 
-    `neighbour` is the source's repository when the destination's registry can mount
-    from it.
-    """
-
-    def __init__(
-        self,
-        source: Repository,
-        destination: Repository,
-        flight: Flight,
-        neighbour: str | None,
-    ) -> None:
-        self._source = source
-        self._destination = destination
-        self._flight = flight
-        self._neighbour = neighbour
-        self._progress = flight.context.progress
+    def __init__(self, tools: Tools, errand: Errand) -> None:
+        self._tools = tools
+        self._flight = errand.flight
+        self._source = errand.source
+        self._destination = errand.destination
+        self._blob = errand.blob
+        self._progress = errand.flight.context.progress
+        self._retry = Retry(errand.flight, tools.settings)
+        self._kept = Kept(tools.spool, errand.blob.size, tools.settings.kept_bytes)
+        self._reader = self._new_reader()
         self._by_patch = False
+        self._counted = 0
+        self._sent = False
 
-    def copy(self, blob: Descriptor) -> None:
-        """Bring a blob to the destination, unless it is there.
+    def __enter__(self) -> BlobCopy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+        self._kept.clear()
+
+    def copy(self) -> None:
+        """Bring the blob to the destination, unless it is there.
 
         Raises:
             ImgctlError: it can't be done, in as many attempts as the settings allow.
         """
-        retry = Retry(self._flight, self._destination.registry.settings)
-        arrived = False
+        look = not self._tools.sightings.absent(self._destination, self._blob)
+        mounting = True
         while True:
             self._flight.check()
-            stream: CheckedStream | None = None
             try:
-                if self._destination.has_blob(self._flight, blob):
+                if look and self._destination.has_blob(self._flight, self._blob):
                     # An upload whose answer was lost is one nevertheless.
-                    count = self._progress.copied if arrived else self._progress.present
-                    count(blob.size)
-                    return
-                location = self._mounted(blob)
+                    count = self._progress.copied if self._sent else self._progress.present
+                    count(self._blob.size)
+                    break
+                location = mount(self._tools, self._errand) if mounting else ""
+                mounting = False
                 if location is None:
-                    self._progress.mounted(blob.size)
-                    return
-                with self._source.open_blob(self._flight, blob) as reply:
-                    stream = self._stream(reply, blob)
-                    self._upload(location, blob, stream)
-                return
+                    self._progress.mounted(self._blob.size)
+                    break
+                self._upload(location or self._begin())
+                break
             except Fault as fault:
-                arrived = arrived or (stream is not None and stream.whole)
-                if isinstance(fault, NoMonolith):
-                    self._by_patch = True
-                if not retry.again(fault):
-                    raise _given_up(fault) from fault
+                self._recover(fault)
+                look = True
+        self._tools.sightings.note_present(self._destination, self._blob)
 
-    def _mounted(self, blob: Descriptor) -> str | None:
-        if self._neighbour is None:
-            return ""
-        return self._destination.mount(self._flight, blob, self._neighbour)
+    @property
+    def _errand(self) -> Errand:
+        return Errand(self._flight, self._source, self._destination, self._blob)
 
-    def _stream(self, reply: Reply, blob: Descriptor) -> CheckedStream:
-        chunk = self._destination.registry.settings.chunk_bytes
-        return CheckedStream(self._flight, reply, blob, chunk, self._progress)
+    def _new_reader(self) -> BlobReader:
+        return BlobReader(self._flight, self._source, self._blob, self._tools.settings)
 
-    def _upload(self, location: str, blob: Descriptor, stream: CheckedStream) -> None:
-        location = location or self._destination.begin_upload(self._flight)
-        send = self._destination.patch_blob if self._by_patch else self._destination.put_blob
+    def _recover(self, fault: Fault) -> None:
+        """Get ready for another attempt.
+
+        Raises:
+            ImgctlError: there shall be none.
+        """
+        if isinstance(fault, NoMonolith):
+            self._by_patch = True
+        if not self._retry.again(fault):
+            raise _given_up(fault) from fault
+        if (isinstance(fault, WrongBytes) and not self._reader.whole) or not self._kept.has(0):
+            self._reader.close()
+            self._kept.clear()
+            self._reader = self._new_reader()
+
+    def _begin(self) -> str:
+        """Open an upload session, and the source at the same time."""
+        if self._reader.position:
+            return self._destination.begin_upload(self._flight)
+        session = self._tools.beside(lambda: self._destination.begin_upload(self._flight))
         try:
-            send(self._flight, location, blob, stream)
-            if not stream.whole:
-                raise Fault(
-                    str(self._destination.registry), "it answered before it had the whole blob"
-                )
+            self._reader.open()
         except BaseException:
-            stream.take_back()
+            session.add_done_callback(self._leave)
+            raise
+        return session.result()
+
+    def _leave(self, session: Future[str]) -> None:
+        if not session.cancelled() and session.exception() is None:
+            self._destination.abandon(session.result())
+
+    def _upload(self, location: str) -> None:
+        """Send the blob into a session, going on in it as long as it knows where it is."""
+        start = 0
+        try:
+            while True:
+                try:
+                    self._send(location, start)
+                    return
+                except Fault as fault:
+                    reached = self._counted
+                    start, location = self._resume(fault, location)
+                    self._count(start)
+                    if not start:
+                        raise
+                    if reached - start >= 0 and start >= PROGRESS_BYTES:
+                        self._retry.progress()
+                    if not self._retry.again(fault):
+                        raise
+        except BaseException:
+            self._count(0)
             self._destination.abandon(location)
             raise
+
+    def _send(self, location: str, start: int) -> None:
+        body = self._body(start)
+        if start:
+            self._destination.patch_blob(self._flight, location, self._blob, body, start)
+        elif self._by_patch:
+            self._destination.patch_blob(self._flight, location, self._blob, body)
+        else:
+            self._destination.put_blob(self._flight, location, self._blob, body)
+        if self._counted != self._blob.size:
+            where = str(self._destination.registry)
+            raise Fault(where, "it answered before it had the whole blob")
+
+    def _resume(self, fault: Fault, location: str) -> tuple[int, str]:
+        """Return where the session goes on, 0 when it must be another one."""
+        settled = isinstance(fault, Renewed | NoMonolith | WrongBytes | Interrupted)
+        if settled or not self._counted or not self._destination.tells_progress:
+            return 0, location
+        held, there = self._destination.upload_state(self._flight, location)
+        if not 0 < held <= self._counted or not self._kept.has(held):
+            return 0, location
+        return held, there
+
+    def _body(self, start: int) -> Iterator[bytes]:
+        position = start
+        while position < self._blob.size:
+            self._flight.check()
+            if position < self._kept.end:
+                data = self._kept.read(position, self._tools.settings.chunk_bytes)
+            else:
+                data = self._reader.read()
+                self._kept.append(data)
+            position += len(data)
+            self._sent = self._sent or position == self._blob.size
+            yield data
+            self._count(position)
+        if not self._blob.size:
+            self._reader.read()
+            self._sent = True
+
+    def _count(self, position: int) -> None:
+        self._progress.copied(position - self._counted)
+        self._counted = position
+
+
+def mount(tools: Tools, errand: Errand) -> str | None:
+    """Have the destination's registry take a blob from another of its repositories.
+
+    Returns None when it did, the location of an ordinary upload session when it opened
+    one instead, and "" when it did neither.
+    """
+    whose = party(errand.destination)
+    if tools.sightings.mounts(whose) is False:
+        return ""
+    holders = tools.sightings.holders(errand.destination, errand.blob)
+    if party(errand.source) == whose:
+        holders = (errand.source.name, *holders)
+    others = [name for name in holders if name != errand.destination.name]
+    if not others:
+        return ""
+    location = errand.destination.mount(errand.flight, errand.blob, others[0])
+    tools.sightings.note_mount(whose, worked=location is None)
+    return location
 
 
 def _given_up(fault: Fault) -> ImgctlError:

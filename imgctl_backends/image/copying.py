@@ -13,6 +13,7 @@ from imgctl_backends.image.faults import BlobUnknown, Fault, TagRefused
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.graph import Manifests, read_graph
 from imgctl_backends.image.manifests import Descriptor, Manifest
+from imgctl_backends.image.places import Home, Place, open_home, place_in
 from imgctl_backends.image.planning import (
     conflict,
     immutable_tag,
@@ -20,8 +21,6 @@ from imgctl_backends.image.planning import (
     published_as,
     unpack,
 )
-from imgctl_backends.image.registry import Registry
-from imgctl_backends.image.repository import Repository
 from imgctl_backends.image.retry import Retry
 from imgctl_backends.image.workers import Workers
 from imgctl_core.context import Context
@@ -45,7 +44,7 @@ class CopyEngine:
         self._workers = Workers(settings.jobs)
         self._manifests = Manifests()
         self._lock = threading.Lock()
-        self._registries: dict[str, Registry] = {}
+        self._registries: dict[str, Home] = {}
 
     def plan(self, item: PromotionItem, context: Context) -> Plan:
         """Resolve the source once, and look at the destination: two requests, in parallel."""
@@ -128,8 +127,8 @@ class CopyEngine:
     def _child(
         self,
         flight: Flight,
-        source: Repository,
-        destination: Repository,
+        source: Place,
+        destination: Place,
         plan: Plan,
         digest: str,
     ) -> None:
@@ -139,8 +138,8 @@ class CopyEngine:
     def _put(
         self,
         flight: Flight,
-        source: Repository,
-        destination: Repository,
+        source: Place,
+        destination: Place,
         plan: Plan,
         digest: str,
         reference: str,
@@ -162,7 +161,7 @@ class CopyEngine:
             ) from unknown
 
     def _put_patiently(
-        self, flight: Flight, destination: Repository, manifest: Manifest, reference: str
+        self, flight: Flight, destination: Place, manifest: Manifest, reference: str
     ) -> None:
         # ECR's validator lags behind its own answer to an upload by some hundred ms.
         retry = Retry(flight, self._settings)
@@ -175,9 +174,7 @@ class CopyEngine:
                 if not retry.again(fault):
                     raise
 
-    def _heal(
-        self, flight: Flight, source: Repository, destination: Repository, manifest: Manifest
-    ) -> None:
+    def _heal(self, flight: Flight, source: Place, destination: Place, manifest: Manifest) -> None:
         """Bring what a manifest points at, trusting nothing that was seen before.
 
         Runs in a worker itself, so one after the other.
@@ -195,15 +192,15 @@ class CopyEngine:
     def _copy(
         self,
         flight: Flight,
-        source: Repository,
-        destination: Repository,
+        source: Place,
+        destination: Place,
         blobs: list[Descriptor],
     ) -> None:
         copy = BlobCopy(source, destination, flight, _neighbour(source, destination))
         self._workers.copy(flight, [partial(copy.copy, blob) for blob in blobs])
 
     def _distributable(
-        self, flight: Flight, source: Repository, blobs: tuple[Descriptor, ...]
+        self, flight: Flight, source: Place, blobs: tuple[Descriptor, ...]
     ) -> list[Descriptor]:
         """Leave out the layers that a source need not have, and does not."""
         foreign = [blob for blob in blobs if blob.foreign]
@@ -216,26 +213,26 @@ class CopyEngine:
     def _one(self, flight: Flight, task: partial[T]) -> T:
         return self._workers.ask(flight, [task])[0]
 
-    def _ends(self, item: PromotionItem) -> tuple[Repository, Repository]:
+    def _ends(self, item: PromotionItem) -> tuple[Place, Place]:
         source, destination = self._registry(item.source), self._registry(item.destination)
         name = item.ref.name
         return (
-            Repository(source, source.address.repository(name), push=False),
-            Repository(destination, destination.address.repository(name), push=True),
+            place_in(source, name, push=False),
+            place_in(destination, name, push=True),
         )
 
-    def _registry(self, environment: str) -> Registry:
+    def _registry(self, environment: str) -> Home:
         with self._lock:
             if environment not in self._registries:
                 if environment not in self._endpoints:
                     raise EndpointNotFound(f"the environment {environment} has no registry")
-                self._registries[environment] = Registry(
+                self._registries[environment] = open_home(
                     self._endpoints[environment], self._settings
                 )
             return self._registries[environment]
 
 
-def _resolve(flight: Flight, source: Repository, item: PromotionItem) -> str:
+def _resolve(flight: Flight, source: Place, item: PromotionItem) -> str:
     ref = item.ref
     digest = source.find(flight, ref.version or ref.digest or "")
     if digest is None:
@@ -252,7 +249,7 @@ def _resolve(flight: Flight, source: Repository, item: PromotionItem) -> str:
     return digest
 
 
-def _neighbour(source: Repository, destination: Repository) -> str | None:
+def _neighbour(source: Place, destination: Place) -> str | None:
     """Return the source's repository when the destination may mount from it."""
     one, other = source.registry, destination.registry
     same = one.address.place[:2] == other.address.place[:2] and one.identity == other.identity

@@ -10,7 +10,7 @@ from typing import Final
 
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.manifests import Descriptor, Manifest
-from imgctl_backends.image.repository import Repository
+from imgctl_backends.image.places import Place
 from imgctl_backends.image.workers import Workers
 from imgctl_core.errors import EndpointFailed
 
@@ -40,7 +40,7 @@ class Manifests:
         self._known: OrderedDict[tuple[str, str], Manifest] = OrderedDict()
         self._bytes = 0
 
-    def read(self, flight: Flight, repository: Repository, digest: str) -> Manifest:
+    def read(self, flight: Flight, repository: Place, digest: str) -> Manifest:
         """Return a manifest of the repository.
 
         Raises:
@@ -64,7 +64,7 @@ class Manifests:
 
 
 def read_graph(
-    workers: Workers, manifests: Manifests, flight: Flight, repository: Repository, root: str
+    workers: Workers, manifests: Manifests, flight: Flight, repository: Place, root: str
 ) -> Graph:
     """Read all manifests of an image.
 

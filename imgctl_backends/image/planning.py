@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from imgctl_backends.image.faults import TagRefused
 from imgctl_backends.image.graph import Graph
 from imgctl_backends.image.manifests import Descriptor
-from imgctl_backends.image.repository import Repository
+from imgctl_backends.image.places import Place
 from imgctl_core.errors import Conflict, EndpointFailed
 from imgctl_core.models import JSON, Plan, PromotionItem, Step
 
@@ -17,7 +17,7 @@ def published_as(item: PromotionItem) -> str:
     return item.ref.version or item.ref.digest or ""
 
 
-def conflict(item: PromotionItem, destination: Repository, digest: str, current: str) -> Conflict:
+def conflict(item: PromotionItem, destination: Place, digest: str, current: str) -> Conflict:
     return Conflict(
         f"{destination}:{item.ref.version} in {item.destination} is {current} already; "
         f"{item.source} has {digest}",
@@ -29,7 +29,7 @@ def conflict(item: PromotionItem, destination: Repository, digest: str, current:
 
 
 def immutable_tag(
-    plan: Plan, destination: Repository, now: str | None, refused: TagRefused
+    plan: Plan, destination: Place, now: str | None, refused: TagRefused
 ) -> Conflict | EndpointFailed:
     if now is None:
         return EndpointFailed(
@@ -47,7 +47,7 @@ def immutable_tag(
 
 def make_plan(
     item: PromotionItem,
-    destination: Repository,
+    destination: Place,
     digest: str,
     current: str | None,
     graph: Graph,
