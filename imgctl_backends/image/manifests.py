@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from imgctl_backends.image.digests import is_digest
@@ -44,13 +45,20 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest as the source holds it, and what it points at."""
+    """A manifest as the source holds it, and what it points at.
+
+    `subject` is the digest of the manifest that it refers to, if any. `artifact_type` and
+    `annotations` are what a list of referrers says of it (image-spec, "Manifest").
+    """
 
     digest: str
     media_type: str
     content: bytes
     blobs: tuple[Descriptor, ...] = ()
     children: tuple[Descriptor, ...] = ()
+    subject: str = ""
+    artifact_type: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def parse_manifest(digest: str, content: bytes, content_type: str) -> Manifest:
@@ -79,18 +87,43 @@ def parse_manifest(digest: str, content: bytes, content_type: str) -> Manifest:
         entries = _descriptors(digest, data.get("manifests"))
         children = tuple(entry for entry in entries if entry.media_type in MANIFESTS | INDEXES)
         blobs = tuple(entry for entry in entries if entry.media_type not in MANIFESTS | INDEXES)
-        return Manifest(digest, media_type, content, blobs, children)
+        return Manifest(digest, media_type, content, blobs, children, **_referring(data, ""))
     config = _descriptors(digest, [data.get("config")])
-    return Manifest(digest, media_type, content, config + _descriptors(digest, data.get("layers")))
+    blobs = config + _descriptors(digest, data.get("layers"))
+    said = _referring(data, config[0].media_type)
+    return Manifest(digest, media_type, content, blobs, **said)
+
+
+def texts(value: Any) -> dict[str, str]:
+    """Return annotations, without what is no text."""
+    if not isinstance(value, dict):
+        return {}
+    return {k: v for k, v in value.items() if isinstance(v, str)}
+
+
+def _referring(data: dict[str, Any], config_type: str) -> dict[str, Any]:
+    """Return what a manifest says as a referrer; nonsense there harms nobody but itself."""
+    subject, said = data.get("subject"), data.get("artifactType")
+    named = subject.get("digest") if isinstance(subject, dict) else None
+    return {
+        "subject": str(named) if is_digest(named) else "",
+        "artifact_type": said if isinstance(said, str) and said else config_type,
+        "annotations": texts(data.get("annotations")),
+    }
 
 
 def _descriptors(digest: str, entries: Any) -> tuple[Descriptor, ...]:
     if not isinstance(entries, list) or len(entries) > _MOST_ENTRIES:
         raise _bad(digest, "its list of contents is missing or too long")
-    return tuple(_descriptor(digest, entry) for entry in entries)
+    return tuple(parse_descriptor(digest, entry) for entry in entries)
 
 
-def _descriptor(digest: str, entry: Any) -> Descriptor:
+def parse_descriptor(digest: str, entry: Any) -> Descriptor:
+    """Read one entry of the manifest that `digest` names.
+
+    Raises:
+        EndpointFailed: it is no descriptor that we could follow.
+    """
     if not isinstance(entry, dict):
         raise _bad(digest, "one of its entries is no descriptor")
     media_type, named, size = entry.get("mediaType"), entry.get("digest"), entry.get("size")
