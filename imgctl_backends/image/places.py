@@ -15,6 +15,7 @@ from imgctl_backends.image.layout import LayoutRepository
 from imgctl_backends.image.layouts import Layouts
 from imgctl_backends.image.listings import Referral
 from imgctl_backends.image.manifests import Descriptor, Manifest
+from imgctl_backends.image.rates import Rates
 from imgctl_backends.image.registry import Registry
 from imgctl_backends.image.repository import Repository
 
@@ -83,9 +84,11 @@ class Place(Protocol):
     def abandon(self, location: str) -> None: ...
 
 
-def open_home(endpoint: ImageEndpoint, settings: ImageSettings) -> Home:
+def open_home(endpoint: ImageEndpoint, settings: ImageSettings, rates: Rates | None = None) -> Home:
     """Return the home of an endpoint's places. Opens no connection yet."""
-    return (Layouts if endpoint.layout else Registry)(endpoint, settings)
+    if endpoint.layout:
+        return Layouts(endpoint, settings)
+    return Registry(endpoint, settings, rates)
 
 
 def place_in(home: Home, name: str, *, push: bool) -> Place:
