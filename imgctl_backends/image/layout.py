@@ -21,13 +21,8 @@ from imgctl_backends.image.faults import BlobUnknown, Fault, WrongBytes
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.layout_index import LayoutIndex
 from imgctl_backends.image.layouts import Layouts, Reading
-from imgctl_backends.image.manifests import (
-    OCI_INDEX,
-    OCI_MANIFEST,
-    Descriptor,
-    Manifest,
-    parse_manifest,
-)
+from imgctl_backends.image.manifests import Descriptor, Manifest, parse_manifest
+from imgctl_backends.image.media_types import implied_type
 from imgctl_core.errors import ArtifactNotFound, EndpointFailed, InvalidReference
 
 _INDEX: Final = "index.json"
@@ -101,7 +96,7 @@ class LayoutRepository:
             content = None if at is None else self._manifest_bytes(at, digest)
         if content is None:
             raise ArtifactNotFound(f"{self} has no manifest {digest}")
-        return parse_manifest(digest, content, _implied_type(content))
+        return parse_manifest(digest, content, implied_type(content))
 
     def read(self, flight: Flight, reference: str) -> tuple[bytes, str] | None:
         """Return a manifest's bytes, and the media type that they imply."""
@@ -113,7 +108,7 @@ class LayoutRepository:
                 reference if is_digest(reference) else self._index(at).tagged(self.name, reference)
             )
             content = None if digest is None else self._manifest_bytes(at, digest)
-        return None if content is None else (content, _implied_type(content))
+        return None if content is None else (content, implied_type(content))
 
     def tags(self, flight: Flight) -> frozenset[str]:
         """Return all tags."""
@@ -326,22 +321,13 @@ class LayoutRepository:
                 continue
             reached.add(digest)
             with contextlib.suppress(EndpointFailed):
-                manifest = parse_manifest(digest, content, _implied_type(content))
+                manifest = parse_manifest(digest, content, implied_type(content))
                 waiting += [child.digest for child in manifest.children]
         return frozenset(reached)
 
 
 def _hex(digest: str) -> str:
     return digest.partition(":")[2]
-
-
-def _implied_type(content: bytes) -> str:
-    """Return what a manifest is that does not say it; only OCI's may leave that out."""
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return ""
-    return OCI_INDEX if isinstance(document, dict) and "manifests" in document else OCI_MANIFEST
 
 
 def _check_mark(where: str, content: bytes | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 from imgctl_backends.image import references
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
@@ -13,10 +13,17 @@ from imgctl_core.context import Context
 from imgctl_core.models import ArtifactRef, Plan, PromotionItem
 from imgctl_core.promoter import Promoter
 
-if TYPE_CHECKING:
-    from imgctl_backends.image.copying import CopyEngine
-
 _LOG = logging.getLogger("imgctl.plugin.image")
+
+
+class Engine(Protocol):
+    """What does a promoter's work. The calls are those of `Promoter`."""
+
+    def plan(self, item: PromotionItem, context: Context) -> Plan: ...
+    def stage(self, plan: Plan, context: Context) -> None: ...
+    def publish(self, plan: Plan, context: Context) -> None: ...
+    def verify(self, plan: Plan, context: Context) -> str: ...
+    def close(self) -> None: ...
 
 
 class ImagePromoter(Promoter[ImageEndpoint, ImageSettings]):
@@ -25,18 +32,31 @@ class ImagePromoter(Promoter[ImageEndpoint, ImageSettings]):
     kind = references.KIND
     family = "REGISTRY"
     family_field = "registry"
-    variables: ClassVar[Mapping[str, str]] = {"ecr_region": "IMGCTL_ECR_REGION"}
+    variables: ClassVar[Mapping[str, str]] = {
+        "ecr_region": "IMGCTL_ECR_REGION",
+        "engine": "IMGCTL_IMAGE_ENGINE",
+    }
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"referrers": ("all", "none", "refresh")}
     api_version = (1, 0)
 
     Endpoint = ImageEndpoint
     Settings = ImageSettings
 
     def __init__(self, settings: ImageSettings, endpoints: Mapping[str, ImageEndpoint]) -> None:
+        """Take settings and endpoints.
+
+        Raises:
+            InvalidSetting: crane is to copy, and is not there or can't do it.
+        """
         super().__init__(settings, endpoints)
         self._lock = threading.Lock()
-        self._made: CopyEngine | None = None
+        self._made: Engine | None = None
         for name, endpoint in endpoints.items():
             _warn_of_regions(name, endpoint, settings)
+        if settings.engine == "crane":
+            from imgctl_backends.image.crane.engine import CraneEngine
+
+            self._made = CraneEngine(settings, endpoints)
 
     def parse(self, text: str) -> ArtifactRef:
         return references.parse(text)
@@ -66,7 +86,7 @@ class ImagePromoter(Promoter[ImageEndpoint, ImageSettings]):
                 self._made.close()
                 self._made = None
 
-    def _engine(self) -> CopyEngine:
+    def _engine(self) -> Engine:
         # urllib3 and the rest are imported by the first promotion, not at the start.
         from imgctl_backends.image.copying import CopyEngine
 

@@ -72,7 +72,7 @@ class Registry:
             if account is not None
             else None
         )
-        logins = _logins(endpoint, settings, account)
+        logins = logins_of(endpoint, settings, account)
         self._auth = Authenticator(logins, self.transport, rules, settings)
         self._scheme = self.address.scheme
         self._probe = threading.Lock()
@@ -232,7 +232,10 @@ def _not_theirs(reply: Reply, origin: str, url: str) -> Reply:
     return reply
 
 
-def _logins(endpoint: ImageEndpoint, settings: ImageSettings, account: EcrAccount | None) -> Logins:
+def logins_of(
+    endpoint: ImageEndpoint, settings: ImageSettings, account: EcrAccount | None
+) -> Logins:
+    """Return where an endpoint's credentials come from; `account` where it is ECR's."""
     if endpoint.auth == "none":
         return NoLogins()
     if endpoint.username is not None and endpoint.password_file is not None:
