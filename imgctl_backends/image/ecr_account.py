@@ -88,6 +88,8 @@ class EcrAccount:
             raise EcrRefused(
                 str(said.get("Code", "unknown")), _clean(str(said.get("Message", "")))
             ) from error
+        except raised.ParamValidationError as error:
+            raise EcrRefused("InvalidParameter", _clean(str(error))) from error
         except (raised.ConnectionError, raised.HTTPClientError) as error:
             raise EndpointUnreachable(
                 f"AWS can't be reached when we wanted to {doing} for the registry {self}",

@@ -96,6 +96,9 @@ class Aws(HttpServer):
             pair = base64.b64encode(f"AWS:{self.password}".encode()).decode()
             data = {"authorizationToken": pair, "expiresAt": time.time() + self.lifetime}
             return Response(200, {}, json.dumps({"authorizationData": [data]}).encode())
+        if target:
+            refused = b'{"__type": "AccessDeniedException", "message": "only logins here"}'
+            return Response(400, {}, refused)
         self.asked.append(("role", body.decode()))
         xml = (
             "<AssumeRoleResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'>"

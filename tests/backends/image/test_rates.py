@@ -237,7 +237,8 @@ def test_a_storm_of_429_ends_in_success(
     rates = dict.fromkeys(("initiate_layer_upload", "put_image", "complete_layer_upload"), 1000)
     bench = make_bench(dev=dev.url, prod={"registry": prod.url, "rates": rates})
     assert bench.promote("app:v1").digest == image.digest
-    learned = bench.promoter._engine()._registries["prod"].limits
+    engine: Any = bench.promoter._engine()
+    learned = engine._registries["prod"].limits
     for action in ("initiate_layer_upload", "put_image", "complete_layer_upload"):
         assert learned.rate(action) < 800
     assert learned.rate("batch_get_image") is None
@@ -253,6 +254,7 @@ def test_promotions_share_their_limits(
     bench = make_bench(dev=dev.url, prod=limited, other=other)
     bench.promote("app:v1")
     bench.promote("app:v1", destination="other")
-    homes = bench.promoter._engine()._registries
+    engine: Any = bench.promoter._engine()
+    homes = engine._registries
     homes["prod"].limits.throttled(("put_image",), float("inf"))
     assert homes["other"].limits.rate("put_image") < 30
