@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from imgctl_backends.image.blobs import BlobCopy
+from imgctl_backends.image.attaching import Attach
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
-from imgctl_backends.image.faults import BlobUnknown, Fault, TagRefused
+from imgctl_backends.image.fallback import FallbackTags
+from imgctl_backends.image.faults import TagRefused
 from imgctl_backends.image.flight import Flight
-from imgctl_backends.image.graph import Manifests, read_graph
-from imgctl_backends.image.manifests import Descriptor, Manifest
+from imgctl_backends.image.graph import Manifests
 from imgctl_backends.image.places import Home, Place, open_home, place_in
 from imgctl_backends.image.planning import (
     conflict,
@@ -21,12 +21,20 @@ from imgctl_backends.image.planning import (
     published_as,
     unpack,
 )
-from imgctl_backends.image.retry import Retry
+from imgctl_backends.image.preparing import (
+    create_repository,
+    lacks_repository,
+    with_creation,
+)
+from imgctl_backends.image.putting import ManifestPut
+from imgctl_backends.image.rates import Rates
+from imgctl_backends.image.schedule import Schedule
+from imgctl_backends.image.surveying import Survey, check_whole, referrers_wanted
+from imgctl_backends.image.taglists import TagLists
 from imgctl_backends.image.workers import Workers
 from imgctl_core.context import Context
 from imgctl_core.errors import (
     ArtifactNotFound,
-    EndpointFailed,
     EndpointNotFound,
     VerificationFailed,
 )
@@ -41,14 +49,22 @@ class CopyEngine:
     def __init__(self, settings: ImageSettings, endpoints: Mapping[str, ImageEndpoint]) -> None:
         self._settings = settings
         self._endpoints = endpoints
-        self._workers = Workers(settings.jobs)
+        self._workers = Workers(settings.requests)
+        self._schedule = Schedule(settings)
         self._manifests = Manifests()
+        self._tag_lists = TagLists()
+        self._fallback = FallbackTags()
         self._lock = threading.Lock()
         self._registries: dict[str, Home] = {}
+        self._rates = Rates()
 
     def plan(self, item: PromotionItem, context: Context) -> Plan:
-        """Resolve the source once, and look at the destination: two requests, in parallel."""
+        """Resolve the source once, and look at the destination: two requests, in parallel.
+
+        That is all for an image that is there, unless more was asked for.
+        """
         source, destination = self._ends(item)
+        travel = referrers_wanted(item, self._settings)
         with Flight(context) as flight:
             lookups: list[Callable[[], str | None]] = [
                 partial(_resolve, flight, source, item),
@@ -56,35 +72,44 @@ class CopyEngine:
             ]
             found, current = self._workers.ask(flight, lookups)
             digest = found or ""
-            if current == digest:
+            if current == digest and not item.deep and travel != "refresh":
                 return Plan(item, digest, current)
-            if current is not None and not item.replace:
-                raise conflict(item, destination, digest, current)
-            graph = read_graph(self._workers, self._manifests, flight, source, digest)
-            wanted = self._distributable(flight, source, graph.blobs)
-            there = self._workers.ask(
-                flight, [partial(destination.has_blob, flight, blob) for blob in wanted]
+            if current not in (None, digest) and not item.replace:
+                raise conflict(item, destination, digest, current or "")
+            lacking = current is None and self._one(
+                flight, partial(lacks_repository, flight, destination)
             )
-        return make_plan(
-            item, destination, digest, current, graph, list(zip(wanted, there, strict=True))
-        )
+            survey = Survey(self._workers, self._manifests, self._tag_lists, self._settings)
+            work = survey.run(
+                flight, source, destination, item, digest, current, lacking=bool(lacking)
+            )
+        self._schedule.sightings.note_absent(destination, (*work.missing, *work.optional))
+        plan = make_plan(item, destination, digest, current, work)
+        return with_creation(plan, destination) if lacking else plan
 
     def stage(self, plan: Plan, context: Context) -> None:
-        """Bring blobs and children. Nothing is visible yet but by digest."""
+        """Bring blobs, children and attachments. No tag of the image is put yet."""
         source, destination = self._ends(plan.item)
-        levels, blobs, present = unpack(plan)
+        work = unpack(plan)
+        present = sum(blob.size for blob in (*work.present, *work.optional_present))
         with Flight(context) as flight:
-            context.progress.total(sum(blob.size for blob in (*blobs, *present)))
-            context.progress.present(sum(blob.size for blob in present))
-            self._copy(flight, source, destination, blobs)
-            for level in levels:
-                self._workers.ask(
-                    flight,
-                    [
-                        partial(self._child, flight, source, destination, plan, child.digest)
-                        for child in level
-                    ],
+            coming = sum(blob.size for blob in (*work.missing, *work.optional))
+            context.progress.total(coming + present)
+            context.progress.present(present)
+            self._one(flight, partial(create_repository, flight, destination, plan))
+            damaged = self._schedule.bring(
+                flight, source, destination, work.missing, optional=work.optional
+            )
+            put = self._put(flight, source, destination, plan)
+            for level in work.levels:
+                self._workers.ask(flight, [partial(put.by_digest, child.digest) for child in level])
+            if work.attachments:
+                attach = Attach(
+                    self._workers, self._settings, self._fallback, flight, destination, put, plan
                 )
+                attach.run(work.attachments, damaged)
+            # Publishing is a burst: it should not have to read this first.
+            self._one(flight, partial(self._manifests.read, flight, source, plan.digest))
 
     def publish(self, plan: Plan, context: Context) -> None:
         """Put the root manifest, under its tag if it has one."""
@@ -97,10 +122,8 @@ class CopyEngine:
             if now is not None and not plan.item.replace:
                 raise conflict(plan.item, destination, plan.digest, now)
             try:
-                self._one(
-                    flight,
-                    partial(self._put, flight, source, destination, plan, plan.digest, reference),
-                )
+                put = self._put(flight, source, destination, plan)
+                self._one(flight, partial(put.put, plan.digest, reference))
             except TagRefused as refused:
                 now = self._one(flight, partial(destination.find, flight, reference))
                 if now != plan.digest:
@@ -113,102 +136,24 @@ class CopyEngine:
             found = self._one(
                 flight, partial(destination.digest_of, flight, published_as(plan.item))
             )
-        if found is None:
-            raise VerificationFailed(
-                f"{destination} does not show {plan.item.ref} after it was put there"
-            )
+            if found is None:
+                raise VerificationFailed(
+                    f"{destination} does not show {plan.item.ref} after it was put there"
+                )
+            if plan.item.deep:
+                check_whole(self._workers, flight, destination, plan)
         return found
 
     def close(self) -> None:
         self._workers.close()
+        self._schedule.close()
         for registry in self._registries.values():
             registry.close()
 
-    def _child(
-        self,
-        flight: Flight,
-        source: Place,
-        destination: Place,
-        plan: Plan,
-        digest: str,
-    ) -> None:
-        if destination.find(flight, digest) is None:
-            self._put(flight, source, destination, plan, digest, digest)
-
-    def _put(
-        self,
-        flight: Flight,
-        source: Place,
-        destination: Place,
-        plan: Plan,
-        digest: str,
-        reference: str,
-    ) -> None:
-        """Put a manifest, and bring what the destination then says that it misses."""
-        manifest = self._manifests.read(flight, source, digest)
-        try:
-            self._put_patiently(flight, destination, manifest, reference)
-            return
-        except BlobUnknown as unknown:
-            flight.context.log.info("%s misses part of %s: %s", destination, digest, unknown)
-        try:
-            self._heal(flight, source, destination, manifest)
-            self._put_patiently(flight, destination, manifest, reference)
-        except BlobUnknown as unknown:
-            raise EndpointFailed(
-                f"the registry {destination.registry} keeps missing a part of {plan.item.ref} "
-                f"that it says it has ({unknown.detail})"
-            ) from unknown
-
-    def _put_patiently(
-        self, flight: Flight, destination: Place, manifest: Manifest, reference: str
-    ) -> None:
-        # ECR's validator lags behind its own answer to an upload by some hundred ms.
-        retry = Retry(flight, self._settings)
-        while True:
-            try:
-                destination.put_manifest(flight, reference, manifest)
-                return
-            except BlobUnknown as unknown:
-                fault = Fault(str(destination.registry), unknown.detail, lasting=True)
-                if not retry.again(fault):
-                    raise
-
-    def _heal(self, flight: Flight, source: Place, destination: Place, manifest: Manifest) -> None:
-        """Bring what a manifest points at, trusting nothing that was seen before.
-
-        Runs in a worker itself, so one after the other.
-        """
-        for child in manifest.children:
-            inner = self._manifests.read(flight, source, child.digest)
-            self._heal(flight, source, destination, inner)
-            if destination.find(flight, child.digest) is None:
-                destination.put_manifest(flight, child.digest, inner)
-        copy = BlobCopy(source, destination, flight, _neighbour(source, destination))
-        for blob in manifest.blobs:
-            if not blob.foreign or source.has_blob(flight, blob):
-                copy.copy(blob)
-
-    def _copy(
-        self,
-        flight: Flight,
-        source: Place,
-        destination: Place,
-        blobs: list[Descriptor],
-    ) -> None:
-        copy = BlobCopy(source, destination, flight, _neighbour(source, destination))
-        self._workers.copy(flight, [partial(copy.copy, blob) for blob in blobs])
-
-    def _distributable(
-        self, flight: Flight, source: Place, blobs: tuple[Descriptor, ...]
-    ) -> list[Descriptor]:
-        """Leave out the layers that a source need not have, and does not."""
-        foreign = [blob for blob in blobs if blob.foreign]
-        held = self._workers.ask(
-            flight, [partial(source.has_blob, flight, blob) for blob in foreign]
+    def _put(self, flight: Flight, source: Place, destination: Place, plan: Plan) -> ManifestPut:
+        return ManifestPut(
+            self._manifests, self._schedule, flight, source, destination, deep=plan.item.deep
         )
-        absent = {blob.digest for blob, there in zip(foreign, held, strict=True) if not there}
-        return [blob for blob in blobs if blob.digest not in absent]
 
     def _one(self, flight: Flight, task: partial[T]) -> T:
         return self._workers.ask(flight, [task])[0]
@@ -227,7 +172,7 @@ class CopyEngine:
                 if environment not in self._endpoints:
                     raise EndpointNotFound(f"the environment {environment} has no registry")
                 self._registries[environment] = open_home(
-                    self._endpoints[environment], self._settings
+                    self._endpoints[environment], self._settings, self._rates
                 )
             return self._registries[environment]
 
@@ -247,10 +192,3 @@ def _resolve(flight: Flight, source: Place, item: PromotionItem) -> str:
             fix="the tag was moved: find out which of the two is meant",
         )
     return digest
-
-
-def _neighbour(source: Place, destination: Place) -> str | None:
-    """Return the source's repository when the destination may mount from it."""
-    one, other = source.registry, destination.registry
-    same = one.address.place[:2] == other.address.place[:2] and one.identity == other.identity
-    return source.name if same else None

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
-from pydantic import Field, FilePath, field_validator, model_validator
+from pydantic import DirectoryPath, Field, FilePath, field_validator, model_validator
 
 from imgctl_backends.image.ecr_hosts import is_ecr_host
 from imgctl_backends.image.rate_table import RateTable
@@ -207,25 +207,45 @@ class ImageEndpoint(PluginModel):
 class ImageSettings(PluginModel):
     """The plugin's settings.
 
-    The memory of all copies together is bounded by `jobs` x `chunk_bytes` and what TLS
-    and the sockets buffer.
-
     engine
         Who copies: imgctl itself, or the program `crane`.
     crane_path
         Where that program is, when it is not on PATH.
     ecr_region
         Region of ECR logins where the host name holds none.
-    jobs
-        Blobs on their way at once, over all promotions.
+    jobs, jobs_per_host
+        Blobs on their way at once, over all promotions, and how many of them are read
+        from, or written to, one host.
+    requests
+        Requests that move no blob, such as lookups and manifests, under way at once.
+    memory_mib
+        What all blobs on their way may hold in memory together, in MiB, beside what TLS
+        and the sockets buffer. One blob is always let through.
+    kept_bytes
+        So much of one blob is kept in memory for another attempt at its upload.
+    spool_bytes, spool_dir
+        What is kept of larger blobs goes to files there, together no larger than this; 0
+        reads the source again instead. The system's folder for temporary files unless
+        said otherwise.
     attempts, retry_seconds
-        How often and how long a call is tried before we give up.
+        How often and how long a call is tried before we give up, counted from the first
+        fault. A copy that gets on begins both anew.
     connect_seconds, stall_seconds
         How long a connection may take, and how long it may stand still.
     chunk_bytes
-        What one job holds in memory. A slow line must carry it in `stall_seconds`.
+        Blobs are read and sent in pieces of this size. A slow line must carry it in
+        `stall_seconds`.
     manifest_bytes
         Larger manifests are refused. ECR's own limit is the default.
+    referrers
+        What else travels with an image: "all" its signatures and other referrers,
+        "none", or "refresh": also those that came after the image was promoted.
+    require_signed
+        Images without a signature are not promoted, and none without it. Whose it is,
+        and whether it is good, is for those to check who run the image.
+    fail_on_refused
+        An image fails when something that belongs to it can't be brought or is refused;
+        otherwise that is noted in the result.
     rates
         Calls a second to ECR registries, by action, in place of four fifths of ECR's
         default quotas. One place has one limit, however many promotions there are.
@@ -234,11 +254,26 @@ class ImageSettings(PluginModel):
     engine: Literal["native", "crane"] = "native"
     crane_path: FilePath | None = None
     ecr_region: str = "us-east-1"
-    jobs: int = Field(default=16, ge=1, le=256)
+    jobs: int = Field(default=48, ge=1, le=256)
+    jobs_per_host: int = Field(default=32, ge=1, le=256)
+    requests: int = Field(default=32, ge=1, le=256)
+    memory_mib: int = Field(default=48, ge=1)
+    kept_bytes: int = Field(default=1024 * 1024, ge=4096)
+    spool_bytes: int = Field(default=1024 * 1024 * 1024, ge=0)
+    spool_dir: DirectoryPath | None = None
     attempts: int = Field(default=6, ge=1, le=50)
     retry_seconds: float = Field(default=120.0, ge=0)
     connect_seconds: float = Field(default=5.0, gt=0)
     stall_seconds: float = Field(default=60.0, gt=0)
     chunk_bytes: int = Field(default=256 * 1024, ge=4096, le=16 * 1024 * 1024)
     manifest_bytes: int = Field(default=4 * 1024 * 1024, ge=65536)
+    referrers: Literal["all", "none", "refresh"] = "all"
+    require_signed: bool = False
+    fail_on_refused: bool = False
     rates: RateTable = Field(default_factory=RateTable)
+
+    @model_validator(mode="after")
+    def _signatures_travel(self) -> Self:
+        if self.require_signed and self.referrers == "none":
+            raise ValueError('require_signed contradicts referrers = "none"')
+        return self

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
+from imgctl_backends.image.digests import sha256
 from imgctl_backends.image.flight import Flight
-from imgctl_backends.image.manifests import Descriptor, Manifest
+from imgctl_backends.image.manifests import Descriptor, Manifest, parse_manifest
 from imgctl_backends.image.places import Place
-from imgctl_backends.image.workers import Workers
 from imgctl_core.errors import EndpointFailed
 
 #: Real images nest indexes once, if at all.
-_DEEPEST: Final = 8
-_MOST_MANIFESTS: Final = 10_000
+DEEPEST: Final = 8
 
 _REMEMBERED_BYTES: Final = 16 * 1024 * 1024
 
@@ -28,8 +27,13 @@ class Graph:
     `levels` are the manifests below the root, deepest first; `blobs` are largest first.
     """
 
-    levels: tuple[tuple[Descriptor, ...], ...]
-    blobs: tuple[Descriptor, ...]
+    levels: tuple[tuple[Descriptor, ...], ...] = ()
+    blobs: tuple[Descriptor, ...] = ()
+
+    @property
+    def manifests(self) -> tuple[Descriptor, ...]:
+        """Return all manifests below the root."""
+        return tuple(child for level in self.levels for child in level)
 
 
 class Manifests:
@@ -52,7 +56,22 @@ class Manifests:
             if known is not None:
                 self._known.move_to_end(key)
                 return known
-        manifest = repository.manifest(flight, digest)
+        return self._keep(repository, repository.manifest(flight, digest))
+
+    def at(self, flight: Flight, repository: Place, tag: str) -> Manifest | None:
+        """Return the manifest under a tag, None when there is no such tag.
+
+        Raises:
+            EndpointFailed: it can't be used.
+        """
+        found = repository.read(flight, tag)
+        if found is None:
+            return None
+        content, media_type = found
+        return self._keep(repository, parse_manifest(sha256(content), content, media_type))
+
+    def _keep(self, repository: Place, manifest: Manifest) -> Manifest:
+        key = (str(repository), manifest.digest)
         with self._lock:
             if key not in self._known:
                 self._known[key] = manifest
@@ -63,40 +82,39 @@ class Manifests:
         return manifest
 
 
-def read_graph(
-    workers: Workers, manifests: Manifests, flight: Flight, repository: Place, root: str
-) -> Graph:
-    """Read all manifests of an image.
+def order(manifests: Mapping[str, Manifest], root: str) -> Graph | None:
+    """Return the graph below a manifest, None when a part of it was not read.
 
     Raises:
-        ArtifactNotFound: an index names a manifest that the registry does not have.
-        EndpointFailed: the image nests too deep, or is too large to be one.
+        EndpointFailed: the image nests too deep.
     """
     depth_of: dict[str, int] = {}
     found: dict[str, Descriptor] = {}
     blobs: dict[str, Descriptor] = {}
     level = [root]
-    for depth in range(_DEEPEST + 1):
-        read = workers.ask(
-            flight, [partial(manifests.read, flight, repository, digest) for digest in level]
-        )
+    for depth in range(DEEPEST + 1):
         below: dict[str, Descriptor] = {}
-        for manifest in read:
+        for digest in level:
+            manifest = manifests.get(digest)
+            if manifest is None:
+                return None
             blobs.update((blob.digest, blob) for blob in manifest.blobs)
             below.update((child.digest, child) for child in manifest.children)
         if not below:
             break
         found.update(below)
-        if len(found) > _MOST_MANIFESTS:
-            raise EndpointFailed(f"the image {root} has too many manifests to be promoted")
         # What is named on several levels is put with the deepest: before all its parents.
         depth_of.update((digest, depth) for digest in below)
         level = list(below)
     else:
-        raise EndpointFailed(f"the image {root} nests its indexes too deep to be promoted")
+        raise too_deep(root)
     levels = [
         tuple(found[digest] for digest, at in depth_of.items() if at == depth)
         for depth in sorted(set(depth_of.values()), reverse=True)
     ]
     ordered = sorted(blobs.values(), key=lambda blob: (-blob.size, blob.digest))
     return Graph(tuple(levels), tuple(ordered))
+
+
+def too_deep(root: str) -> EndpointFailed:
+    return EndpointFailed(f"the image {root} nests its indexes too deep to be promoted")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from imgctl_backends.image.attachments import Attachment
 from imgctl_backends.image.faults import TagRefused
 from imgctl_backends.image.graph import Graph
-from imgctl_backends.image.manifests import Descriptor
+from imgctl_backends.image.manifests import Descriptor, texts
 from imgctl_backends.image.places import Place
 from imgctl_core.errors import Conflict, EndpointFailed
 from imgctl_core.models import JSON, Plan, PromotionItem, Step
@@ -45,35 +47,58 @@ def immutable_tag(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a plan has to do, as its data says it.
+
+    `optional` are blobs that only attachments need.
+    """
+
+    levels: tuple[tuple[Descriptor, ...], ...] = ()
+    missing: tuple[Descriptor, ...] = ()
+    present: tuple[Descriptor, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    optional: tuple[Descriptor, ...] = ()
+    optional_present: tuple[Descriptor, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.levels or self.missing or self.attachments)
+
+
 def make_plan(
-    item: PromotionItem,
-    destination: Place,
-    digest: str,
-    current: str | None,
-    graph: Graph,
-    blobs: list[tuple[Descriptor, bool]],
+    item: PromotionItem, destination: Place, digest: str, current: str | None, work: Work
 ) -> Plan:
-    missing = [blob for blob, there in blobs if not there]
-    present = [blob for blob, there in blobs if there]
+    """Return the plan. One that has nothing to do but its tag is right is unchanged."""
+    missing, present = (*work.missing, *work.optional), (*work.present, *work.optional_present)
     to_copy, there = sum(blob.size for blob in missing), sum(blob.size for blob in present)
     steps = []
     if missing:
-        steps.append(Step("copy", f"{len(missing)} of {len(blobs)} blobs", to_copy))
-    children = sum(len(level) for level in graph.levels)
+        steps.append(
+            Step("copy", f"{len(missing)} of {len(missing) + len(present)} blobs", to_copy)
+        )
+    children = sum(len(level) for level in work.levels)
     if children:
         steps.append(Step("put", f"{children} manifests of the index"))
-    action = "put" if current is None else "replace"
-    named = f"@{digest}" if item.ref.version is None else f":{item.ref.version}"
-    steps.append(Step(action, f"{destination}{named}"))
+    steps += [Step("attach", str(attachment)) for attachment in work.attachments]
+    if current != digest:
+        action = "put" if current is None else "replace"
+        named = f"@{digest}" if item.ref.version is None else f":{item.ref.version}"
+        steps.append(Step(action, f"{destination}{named}"))
     data: dict[str, JSON] = {
-        "levels": [[_to_json(child) for child in level] for level in graph.levels],
-        "missing": [_to_json(blob) for blob in missing],
-        "present": [_to_json(blob) for blob in present],
+        "levels": _levels(work.levels),
+        "missing": _list(work.missing),
+        "present": _list(work.present),
     }
+    if work.attachments:
+        data["attachments"] = [_attachment_to_json(one) for one in work.attachments]
+        data["optional"] = _list(work.optional)
+        data["optional_present"] = _list(work.optional_present)
     return Plan(
         item,
         digest,
         current,
+        complete=current != digest or work.empty,
         bytes_to_copy=to_copy,
         bytes_present=there,
         steps=tuple(steps),
@@ -81,22 +106,66 @@ def make_plan(
     )
 
 
-def unpack(
-    plan: Plan,
-) -> tuple[list[list[Descriptor]], list[Descriptor], list[Descriptor]]:
-    def descriptors(data: JSON) -> list[Descriptor]:
-        if not isinstance(data, list):
-            raise ValueError("no list of descriptors")
-        return [_from_json(entry) for entry in data]
+def unpack(plan: Plan) -> Work:
+    """Return what a plan has to do.
 
-    levels = plan.data.get("levels", [])
-    if not isinstance(levels, list):
-        raise ValueError("no list of levels")
-    return (
-        [descriptors(level) for level in levels],
-        descriptors(plan.data.get("missing", [])),
-        descriptors(plan.data.get("present", [])),
+    Raises:
+        ValueError: its data is not what we wrote.
+    """
+    data = plan.data
+    attachments = data.get("attachments", [])
+    if not isinstance(attachments, list):
+        raise ValueError("no list of attachments")
+    return Work(
+        _read_levels(data.get("levels", [])),
+        _read_list(data.get("missing", [])),
+        _read_list(data.get("present", [])),
+        tuple(_attachment_from_json(one) for one in attachments),
+        _read_list(data.get("optional", [])),
+        _read_list(data.get("optional_present", [])),
     )
+
+
+def _list(descriptors: Iterable[Descriptor]) -> list[JSON]:
+    return [_to_json(one) for one in descriptors]
+
+
+def _levels(levels: Iterable[Iterable[Descriptor]]) -> list[JSON]:
+    return [_list(level) for level in levels]
+
+
+def _read_list(data: JSON) -> tuple[Descriptor, ...]:
+    if not isinstance(data, list):
+        raise ValueError("no list of descriptors")
+    return tuple(_from_json(entry) for entry in data)
+
+
+def _read_levels(data: JSON) -> tuple[tuple[Descriptor, ...], ...]:
+    if not isinstance(data, list):
+        raise ValueError("no list of levels")
+    return tuple(_read_list(level) for level in data)
+
+
+def _attachment_to_json(attachment: Attachment) -> JSON:
+    return {
+        **_to_json(attachment.root),
+        "subject": attachment.subject,
+        "tag": attachment.tag,
+        "artifact_type": attachment.artifact_type,
+        "annotations": dict(attachment.annotations),
+        "levels": _levels(attachment.graph.levels),
+        "blobs": _list(attachment.graph.blobs),
+    }
+
+
+def _attachment_from_json(data: JSON) -> Attachment:
+    if isinstance(data, Mapping):
+        subject, tag, kind = data.get("subject"), data.get("tag"), data.get("artifact_type")
+        said = data.get("annotations")
+        if isinstance(subject, str) and isinstance(tag, str) and isinstance(kind, str):
+            graph = Graph(_read_levels(data.get("levels")), _read_list(data.get("blobs")))
+            return Attachment(_from_json(data), subject, tag, kind, texts(said), graph)
+    raise ValueError("no attachment")
 
 
 def _to_json(descriptor: Descriptor) -> dict[str, JSON]:

@@ -23,6 +23,7 @@ class Promoted:
     plan: Plan
     digest: str
     progress: ItemProgress
+    notes: tuple[str, ...] = ()
 
 
 class Bench:
@@ -32,9 +33,18 @@ class Bench:
         self.promoter = promoter
 
     def item(
-        self, ref: str, *, replace: bool = False, source: str = "dev", destination: str = "prod"
+        self,
+        ref: str,
+        *,
+        replace: bool = False,
+        source: str = "dev",
+        destination: str = "prod",
+        deep: bool = False,
+        referrers: str = "",
     ) -> PromotionItem:
-        return PromotionItem(ref, self.promoter.parse(ref), source, destination, replace)
+        options = {"referrers": referrers} if referrers else {}
+        parsed = self.promoter.parse(ref)
+        return PromotionItem(ref, parsed, source, destination, replace, deep, options)
 
     def plan(self, ref: str, **how: Any) -> Plan:
         return self.promoter.plan(self.item(ref, **how), Context())
@@ -43,11 +53,11 @@ class Bench:
         context = Context(progress=ProgressCounter(ref), cancel=cancel or CancelToken())
         plan = self.promoter.plan(self.item(ref, **how), context)
         if plan.unchanged:
-            return Promoted(plan, plan.digest, context.progress.snapshot())
+            return Promoted(plan, plan.digest, context.progress.snapshot(), context.progress.notes)
         self.promoter.stage(plan, context)
         self.promoter.publish(plan, context)
         digest = self.promoter.verify(plan, context)
-        return Promoted(plan, digest, context.progress.snapshot())
+        return Promoted(plan, digest, context.progress.snapshot(), context.progress.notes)
 
 
 MakeBench = Callable[..., Bench]
