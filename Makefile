@@ -20,10 +20,10 @@ READY_DEMO := $(or $(wildcard $(DEV)),$(DEMO))
 READY_BUILD := $(or $(wildcard $(DEV)),$(BUILD))
 
 $(DEMO) $(DEV) $(BUILD): .venv/.installed-%: pyproject.toml
-	@delivery/venv.sh $*
+	@.ci/venv.sh $*
 
-$(PROTO): delivery/proto.py
-	@VENV=.venv-proto delivery/venv.sh proto
+$(PROTO): .ci/proto.py
+	@VENV=.venv-proto .ci/venv.sh proto
 
 .PHONY: help
 help: ## Show this
@@ -51,11 +51,11 @@ format: $(DEV) ## Put style right
 
 .PHONY: proto
 proto: $(PROTO) ## Generate code from the .proto again
-	.venv-proto/bin/python delivery/proto.py
+	.venv-proto/bin/python .ci/proto.py
 
 .PHONY: docs
 docs: $(DEV) ## Write the reference pages that are told from the code
-	$(BIN)/python delivery/reference.py
+	$(BIN)/python .ci/reference.py
 
 # What is to be baked in goes through the environment, unexpanded and unechoed: a secret
 # may hold any character.
@@ -69,31 +69,33 @@ build: $(READY_BUILD) ## Build wheel and sdist into dist/; BAKE_SOURCE=dev BAKE_
 
 .PHONY: smoke
 smoke: ## Install what is in dist/ into an empty environment and run it
-	@delivery/smoke.sh
+	@.ci/smoke.sh
 
 .PHONY: test-lowest
 test-lowest: ## Run the generated code and the client on the lowest versions allowed
-	@delivery/lowest.sh
+	@.ci/lowest.sh
 
 .PHONY: peers
 peers: ## Install real servers and rival tools into .peers/, for tests and benchmarks
-	@delivery/peers.sh
+	@.ci/peers.sh
+
+PART ?= all
 
 .PHONY: bench
-bench: $(DEV) ## Measure how long the command line takes to start
-	$(BIN)/imgctl sandbox -- $(BIN)/python delivery/bench_start.py
+bench: $(DEV) ## Measure, into docs/benchmarks.md; PART=start or image, WORK=large, RUNS=3
+	$(BIN)/python -m tests.bench $(PART) $(if $(RUNS),--runs $(RUNS)) $(WORK:%=--work %) $(BENCH_ARGS)
 
 .PHONY: version
 version: ## Print the version that a build would have
-	@delivery/python.sh delivery/version.py
+	@.ci/python.sh .ci/version.py
 
 .PHONY: tag
 tag: ## Tag this commit as the next patch release, here only
-	@delivery/release.sh tag
+	@.ci/release.sh tag
 
 .PHONY: release
 release: ## Push this commit's tag, and publish dist/ as a GitHub release
-	@delivery/release.sh publish
+	@.ci/release.sh publish
 
 .PHONY: clean
 clean: ## Remove what was built and what tools remembered

@@ -1,4 +1,4 @@
-"""Copies of the checkout to build in, and the scripts of delivery/ as modules."""
+"""Copies of the checkout to build in, and the scripts of .ci/ as modules."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def script() -> Callable[[str], ModuleType]:
-    """Return a function that loads a script of delivery/ as a module."""
+    """Return a function that loads a script of .ci/ as a module."""
 
     def load(name: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(
-            f"delivery_{name}", ROOT / "delivery" / f"{name}.py"
+            f"delivery_{name}", ROOT / ".ci" / f"{name}.py"
         )
         assert spec is not None
         assert spec.loader is not None

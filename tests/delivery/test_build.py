@@ -93,7 +93,7 @@ def test_sdist_holds_what_a_build_and_its_tests_need(plain: Path) -> None:
     for needed in (
         "Makefile",
         "PKG-INFO",
-        "delivery/build_hook.py",
+        ".ci/build_hook.py",
         "proto/imgctl/v1/imgctl.proto",
         "tests/delivery/test_build.py",
         ".github/workflows/ci.yml",
@@ -199,7 +199,7 @@ def test_hook_removes_its_file_when_the_build_fails(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("IMGCTL_BAKE_SOURCE", "dev")
     program = (
-        "import os, sys; sys.path.insert(0, 'delivery'); import build_hook\n"
+        "import os, sys; sys.path.insert(0, '.ci'); import build_hook\n"
         "from hatchling.bridge.app import Application\n"
         "hook = build_hook.BakeHook('.', {}, None, None, '.', 'wheel', Application())\n"
         "hook.initialize('standard', {'force_include': {}})\n"

@@ -223,7 +223,7 @@ def test_lint_stops_at_the_first_tool_that_complains(at: Run, tree: Path, tmp_pa
 
 
 def test_scripts_are_valid_shell(root: Path, run: Run) -> None:
-    scripts = [*root.glob("delivery/*.sh"), root / ".ci/run"]
+    scripts = [*root.glob(".ci/*.sh"), root / ".ci/run"]
     assert len(scripts) >= 6
     for path in scripts:
         shell = "bash" if path.name == "run" else "sh"

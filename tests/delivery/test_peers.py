@@ -16,7 +16,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def test_every_program_that_a_test_can_ask_for_is_installed(root: Path) -> None:
-    text = (root / "delivery/peers.sh").read_text().replace("\\\n", " ")
+    text = (root / ".ci/peers.sh").read_text().replace("\\\n", " ")
     for name, hint in PROGRAMS.items():
         module = re.search(r"go install (\S+)@(\S+?)\)", hint)
         package = re.search(r"apt-get install (\S+?)\)", hint)
@@ -47,7 +47,7 @@ def bare(tree: Path, tmp_path: Path) -> Callable[[], dict[str, str]]:
 def test_what_can_not_be_installed_is_named_and_fails(
     tree: Path, bare: Callable[[], dict[str, str]], run: Run
 ) -> None:
-    done = run("delivery/peers.sh", cwd=tree, env=bare(), check=False)
+    done = run(".ci/peers.sh", cwd=tree, env=bare(), check=False)
     assert done.returncode != 0
     assert "versitygw          MISSING: it is built with Go" in done.stderr
     assert "apt-get install docker-registry" in done.stderr
@@ -72,7 +72,7 @@ def test_a_program_of_another_version_is_built_again(
     folder.mkdir(parents=True)
     for name in ("versitygw", "crane"):
         (folder / name).touch(mode=0o755)
-    done = run("delivery/peers.sh", cwd=tree, env=environ, check=False)
+    done = run(".ci/peers.sh", cwd=tree, env=environ, check=False)
     assert "versitygw          1.8.0, there already" in done.stdout
     built = (tmp_path / "built").read_text()
     assert "go-containerregistry/cmd/crane@v0.22.1" in built

@@ -1,4 +1,4 @@
-"""What delivery/requirements.py reads out of pyproject.toml."""
+"""What .ci/requirements.py reads out of pyproject.toml."""
 
 from __future__ import annotations
 

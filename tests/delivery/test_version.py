@@ -1,4 +1,4 @@
-"""What version a build has: delivery/version.py on real repositories."""
+"""What version a build has: .ci/version.py on real repositories."""
 
 from __future__ import annotations
 

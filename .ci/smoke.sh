@@ -14,7 +14,7 @@ expected=$(basename "$wheel" | cut -d- -f2)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
-delivery/python.sh -m venv "$work/venv"
+.ci/python.sh -m venv "$work/venv"
 bin=$work/venv/bin
 # An empty home: what works only with the builder's own files doesn't work.
 mkdir "$work/home"

@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 venv=.venv-lowest
 python=$venv/bin/python
 
-delivery/python.sh -m venv --clear "$venv"
-"$python" delivery/requirements.py lowest >"$venv/lowest.txt"
+.ci/python.sh -m venv --clear "$venv"
+"$python" .ci/requirements.py lowest >"$venv/lowest.txt"
 "$python" -m pip install --quiet --disable-pip-version-check --editable '.[sandbox]' --constraint "$venv/lowest.txt"
 "$python" -m pip list --disable-pip-version-check --format freeze | grep -iE '^(grpcio|protobuf|boto3|click|pydantic)'
 "$python" -W error -c 'from imgctl_core._proto import imgctl_pb2, imgctl_pb2_grpc'

@@ -47,7 +47,7 @@ python_tool() {
         say "$1" "$4, there already"
         return
     fi
-    if delivery/python.sh -m venv --clear "$venv" &&
+    if .ci/python.sh -m venv --clear "$venv" &&
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$2==$3"; then
         ln -sf "../python/$1/bin/$1" "$bin/$1"
         echo "$2 $3" >"$venv/.version"

@@ -13,7 +13,7 @@ set -eu
 cd "$(dirname "$0")/.."
 remote=${REMOTE:-origin}
 
-next=$(delivery/python.sh delivery/version.py --next)
+next=$(.ci/python.sh .ci/version.py --next)
 
 case $1 in
 tag)

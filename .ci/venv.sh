@@ -63,14 +63,14 @@ demo)
     install --editable '.[sandbox]'
     ;;
 dev)
-    "$python" delivery/requirements.py dev >"$venv/dev.txt"
-    install --editable ".[$("$python" delivery/requirements.py extras)]" --requirement "$venv/dev.txt"
+    "$python" .ci/requirements.py dev >"$venv/dev.txt"
+    install --editable ".[$("$python" .ci/requirements.py extras)]" --requirement "$venv/dev.txt"
     ;;
 build)
     install build
     ;;
 proto)
-    "$python" delivery/proto.py --requirements >"$venv/proto.txt"
+    "$python" .ci/proto.py --requirements >"$venv/proto.txt"
     install --requirement "$venv/proto.txt"
     ;;
 *)
