@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import select
+import socket
 import ssl
 import threading
 from collections.abc import Mapping
@@ -69,17 +70,35 @@ class UpstreamConnection:
     def _send(self, body: Body, *, chunked: bool) -> None:
         # A server may answer, and even hang up, before it has read everything.
         for piece in body:
-            if self.speaks or not self._sent(_chunk(piece) if chunked else piece):
+            if not self._sent(_chunk(piece) if chunked else piece):
                 self._whole = False
                 return
         if chunked:
             self._whole = self._sent(_chunk(b""))
 
     def _sent(self, piece: bytes) -> bool:
+        sock = self._connection.sock
         try:
-            self._connection.send(piece)
+            if isinstance(sock, ssl.SSLSocket):
+                if not self.speaks:
+                    sock.sendall(piece)
+                    return True
+            elif sock is not None:
+                return self._sent_patiently(sock, memoryview(piece))
         except OSError:
-            return False
+            pass
+        return False
+
+    def _sent_patiently(self, sock: socket.socket, piece: memoryview) -> bool:
+        # A server that has answered may read no further, and then nothing more fits in.
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN | select.POLLOUT)
+        timeout = sock.gettimeout()
+        while piece:
+            events = [event for _, event in poll.poll(timeout and timeout * 1000)]
+            if not events or events[0] & ~select.POLLOUT:
+                return False
+            piece = piece[sock.send(piece, socket.MSG_DONTWAIT) :]
         return True
 
 

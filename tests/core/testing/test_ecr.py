@@ -9,7 +9,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from imgctl_core.testing import (
 from imgctl_core.testing.ecr import Limits, RepositorySettings
 from imgctl_core.testing.ecr.access import EcrAccess
 from imgctl_core.testing.ecr.validator import Validator
+from imgctl_core.testing.fixtures import MakeFaultProxy
 from imgctl_core.testing.httpd.body import Body
 from imgctl_core.testing.httpd.messages import Headers, Request
 from imgctl_core.testing.registry.errors import RegistryError
@@ -244,6 +245,7 @@ class TestUploads:
     def test_create_on_push(self, registry: EcrRegistry, client: Client) -> None:
         registry.create_on_push = RepositorySettings(mutability="IMMUTABLE", kms_key="k")
         assert client("/v2/new/manifests/v1").status == 404
+        assert registry.settings("new") is None
         assert client.upload(name="new").status == 201
         settings = registry.settings("new")
         assert settings is not None
@@ -534,6 +536,33 @@ def test_tls(tls_files: TlsFiles, ask: Ask) -> None:
         answer = ask(f"{registry.url}/v2/app/blobs/{DIGEST}", headers=login, ca_file=tls_files.ca)
         assert answer.headers["Location"].startswith("https://")
         assert ask(answer.headers["Location"], ca_file=tls_files.ca).body == CONTENT
+
+
+def test_others_copy_to_it_and_from_it(
+    registry: EcrRegistry,
+    client: Client,
+    fault_proxy: MakeFaultProxy,
+    peer: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    # The blobs come from another host: a second proxy in front of that one, too.
+    blobs = fault_proxy(registry.blob_host.url)
+    proxy = fault_proxy(registry.url)
+    proxy.rewrites = {registry.blob_host.url: blobs.url}
+    image = registry.put_image("base", "v1")
+    registry.expire_tokens()
+    login = base64.b64encode(f"AWS:{registry.issue_password()}".encode()).decode()
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"auths": {proxy.host: {"auth": login}}}))
+    env = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+    crane = [str(peer("crane")), "--insecure"]
+    copy = ["copy", f"{proxy.host}/base:v1", f"{proxy.host}/app:v2"]
+    subprocess.run([*crane, *copy], env=env, capture_output=True, check=True)
+    assert registry.tags("app") == {"v2": image.digest}
+    validate = ["validate", "--remote", f"{proxy.host}/app:v2"]
+    subprocess.run([*crane, *validate], env=env, capture_output=True, check=True)
+    assert blobs.traffic("GET")[1] >= sum(map(len, image.all_blobs().values()))
+    assert registry.count("GET", "/blobs/") == proxy.count("GET", "/blobs/")
 
 
 def test_creating_twice(registry: EcrRegistry) -> None:

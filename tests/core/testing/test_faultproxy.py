@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -18,6 +19,7 @@ import pytest
 
 from imgctl_core.testing import (
     Fault,
+    FaultProxy,
     HttpFaultProxy,
     HttpServer,
     Registry,
@@ -145,8 +147,10 @@ class TestPassing:
             thread.join(5)
 
     def test_heads_tell_the_length_and_connections_are_kept(
-        self, registry: Registry, proxy: HttpFaultProxy
+        self, registry: Registry, fault_proxy: MakeFaultProxy
     ) -> None:
+        line = FaultProxy(registry.host).start()
+        proxy = fault_proxy(f"http://{line.host}")
         connection = _connect(proxy)
         ports = set()
         for method in ("HEAD", "GET", "HEAD"):
@@ -157,7 +161,9 @@ class TestPassing:
             ports.add(connection.sock.getsockname()[1])
         connection.close()
         assert len(ports) == 1
+        assert line.connections == 1
         assert [r.method for r in registry.requests] == ["HEAD", "GET", "HEAD"]
+        line.stop()
 
     def test_ranges_pass(self, proxy: HttpFaultProxy, ask: Ask) -> None:
         answer = ask(proxy.url + BLOB, headers={"Range": "bytes=10-19"})
@@ -208,6 +214,28 @@ class TestPassing:
             answer = ask(f"{proxy.url}/", "PUT", CONTENT)
             assert (answer.status, answer.body) == (401, b"no")
             assert ask(f"{proxy.url}/", "PUT", b"x").status == 401
+
+    def test_a_server_that_answers_and_reads_no_further(self, fault_proxy: MakeFaultProxy) -> None:
+        done = threading.Event()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve() -> None:
+                client, _ = listener.accept()
+                with client:
+                    client.recv(100)
+                    client.sendall(b"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n")
+                    done.wait(20)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            proxy = fault_proxy(f"http://127.0.0.1:{listener.getsockname()[1]}")
+            connection = _connect(proxy)
+            connection.request("PUT", "/", CONTENT * 2)
+            with connection.getresponse() as response:
+                assert response.status == 429
+            connection.close()
+            done.set()
+            thread.join(5)
 
     def test_a_server_that_is_down_is_a_reset(
         self, registry: Registry, proxy: HttpFaultProxy, ask: Ask
@@ -282,6 +310,18 @@ class TestFaults:
         assert came == CONTENT[: len(came)]
         assert proxy.traffic("GET", "/blobs/") == (0, 1_234_567)
 
+    def test_a_slow_reader_gets_all_that_is_before_the_cut(self, proxy: HttpFaultProxy) -> None:
+        proxy.inject(Fault(cut_after=1_000_000), pattern="/blobs/")
+        came = b""
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            client.connect(("127.0.0.1", proxy.port))
+            client.sendall(f"GET {BLOB} HTTP/1.1\r\n\r\n".encode())
+            with contextlib.suppress(ConnectionResetError):
+                while piece := client.recv(4096):
+                    came += piece
+        assert came.partition(b"\r\n\r\n")[2] == CONTENT[:1_000_000]
+
     def test_a_response_that_is_silent_for_ever_or_until_an_event(
         self, proxy: HttpFaultProxy
     ) -> None:
@@ -325,6 +365,8 @@ class TestFaults:
         thread = threading.Thread(target=upload)
         thread.start()
         assert injected.struck.wait(5)
+        # Long enough for what must not happen; what must happen is never waited for so.
+        thread.join(0.2)
         assert registry.blobs("new") == frozenset()
         assert statuses == []
         release.set()
