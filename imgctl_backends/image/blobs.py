@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from typing import Final, Self
 
 from imgctl_backends.image.endpoint import ImageSettings
 from imgctl_backends.image.failures import unreachable
 from imgctl_backends.image.faults import Fault, Interrupted, Renewed, WrongBytes
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.manifests import Descriptor
+from imgctl_backends.image.places import Place
+from imgctl_backends.image.preparing import neighbour
 from imgctl_backends.image.reading import PROGRESS_BYTES, BlobReader
-from imgctl_backends.image.repository import NoMonolith, Repository
+from imgctl_backends.image.registry import Registry
+from imgctl_backends.image.repository import NoMonolith
 from imgctl_backends.image.retry import Retry
 from imgctl_backends.image.sightings import Sightings, party
 from imgctl_backends.image.spool import Kept, Spool
 from imgctl_core.errors import EndpointFailed, ImgctlError
+
+#: How long a session that nobody wants any more is waited for, to cancel it at once.
+_LEAVE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,8 @@ class Errand:
     """One blob that one promotion wants at its destination."""
 
     flight: Flight
-    source: Repository
-    destination: Repository
+    source: Place
+    destination: Place
     blob: Descriptor
 
 
@@ -59,7 +66,7 @@ class BlobCopy:
         self._counted = 0
         self._sent = False
 
-    def __enter__(self) -> BlobCopy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,6 +131,7 @@ class BlobCopy:
         try:
             self._reader.open()
         except BaseException:
+            wait([session], _LEAVE_SECONDS)
             session.add_done_callback(self._leave)
             raise
         return session.result()
@@ -170,7 +178,7 @@ class BlobCopy:
     def _resume(self, fault: Fault, location: str) -> tuple[int, str]:
         """Return where the session goes on, 0 when it must be another one."""
         settled = isinstance(fault, Renewed | NoMonolith | WrongBytes | Interrupted)
-        if settled or not self._counted or not self._destination.tells_progress:
+        if settled or not self._counted or not _tells_progress(self._destination):
             return 0, location
         held, there = self._destination.upload_state(self._flight, location)
         if not 0 < held <= self._counted or not self._kept.has(held):
@@ -208,15 +216,26 @@ def mount(tools: Tools, errand: Errand) -> str | None:
     whose = party(errand.destination)
     if tools.sightings.mounts(whose) is False:
         return ""
-    holders = tools.sightings.holders(errand.destination, errand.blob)
-    if party(errand.source) == whose:
-        holders = (errand.source.name, *holders)
-    others = [name for name in holders if name != errand.destination.name]
+    own = errand.destination.name
+    others = [
+        name for name in tools.sightings.holders(errand.destination, errand.blob) if name != own
+    ]
+    if others and neighbour(errand.destination, errand.destination) is None:
+        others = []
+    first = neighbour(errand.source, errand.destination)
+    if first is not None:
+        others.insert(0, first)
     if not others:
         return ""
     location = errand.destination.mount(errand.flight, errand.blob, others[0])
     tools.sightings.note_mount(whose, worked=location is None)
     return location
+
+
+def _tells_progress(place: Place) -> bool:
+    # What ECR says of a session's progress is stale.
+    home = place.registry
+    return isinstance(home, Registry) and home.ecr is None
 
 
 def _given_up(fault: Fault) -> ImgctlError:

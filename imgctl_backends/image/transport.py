@@ -26,9 +26,6 @@ Body = bytes | Iterable[bytes] | None
 #: Small answers are read to the end on close, so that their connection can serve again.
 _DRAINED: Final = 64 * 1024
 
-#: Metadata requests run beside the blobs and need connections of their own.
-_SPARE: Final = 16
-
 
 class Reply:
     """An answer whose body is still to be read. Use it in a `with`."""
@@ -196,7 +193,7 @@ class Transport:
 def _pools(trusted: ssl.SSLContext, settings: ImageSettings) -> urllib3.PoolManager:
     manager = urllib3.PoolManager(
         num_pools=8,
-        maxsize=settings.jobs + _SPARE,
+        maxsize=2 * settings.jobs + settings.requests,
         ssl_context=trusted,
         headers={},
     )

@@ -12,9 +12,6 @@ from imgctl_backends.image.flight import Flight
 
 T = TypeVar("T")
 
-#: Metadata never queues behind blobs: it has threads of its own.
-_QUICK_THREADS: Final = 12
-
 #: How often a waiting promotion looks whether it was cancelled.
 _LOOK_SECONDS: Final = 0.05
 
@@ -24,32 +21,25 @@ _LEAVE_SECONDS: Final = 1.5
 
 
 class Workers:
-    """Two pools: one for blobs, one for what is quick."""
+    """The lane of what is quick: it never queues behind blobs."""
 
-    def __init__(self, jobs: int) -> None:
-        self._blobs = ThreadPoolExecutor(jobs, thread_name_prefix="imgctl-blob")
-        self._quick = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="imgctl-image")
-
-    def copy(self, flight: Flight, tasks: Sequence[Callable[[], T]]) -> list[T]:
-        """Run tasks that move many bytes, beginning with the first."""
-        return _run(self._blobs, flight, tasks)
+    def __init__(self, requests: int) -> None:
+        self._quick = ThreadPoolExecutor(requests, thread_name_prefix="imgctl-image")
 
     def ask(self, flight: Flight, tasks: Sequence[Callable[[], T]]) -> list[T]:
         """Run tasks that take a request or two. They must not `ask` in turn."""
-        return _run(self._quick, flight, tasks)
+        return gather(flight, [self._quick.submit(_guarded, flight, task) for task in tasks])
 
     def close(self) -> None:
-        self._blobs.shutdown(wait=False, cancel_futures=True)
         self._quick.shutdown(wait=False, cancel_futures=True)
 
 
-def _run(pool: ThreadPoolExecutor, flight: Flight, tasks: Sequence[Callable[[], T]]) -> list[T]:
-    """Return the tasks' results in order; the first error stops the others.
+def gather(flight: Flight, futures: Sequence[Future[T]]) -> list[T]:
+    """Return the results in order; the first error stops the others.
 
     Raises:
         Cancelled, DeadlineExceeded: at most two seconds after they became true.
     """
-    futures = [pool.submit(_guarded, flight, task) for task in tasks]
     pending: set[Future[T]] = set(futures)
     try:
         while pending:

@@ -2,64 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
-from typing import Any, cast
 
 import pytest
 
-from imgctl_backends.image.blobs import CheckedStream
 from imgctl_backends.image.challenge import parse_challenges
-from imgctl_backends.image.faults import WrongBytes
-from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.hosts import follow, same_origin
-from imgctl_backends.image.manifests import Descriptor
 from imgctl_backends.image.probing import _client_hello
-from imgctl_core.context import Context, ProgressCounter
 from imgctl_core.errors import EndpointFailed
-
-
-class Source:
-    """A reply with these bytes."""
-
-    where = "r.example.com"
-
-    def __init__(self, content: bytes) -> None:
-        self._left = content
-
-    def read(self, size: int) -> bytes:
-        data, self._left = self._left[:size], self._left[size:]
-        return data
-
-
-def stream(content: bytes, promised: bytes, size: int | None = None) -> CheckedStream:
-    digest = "sha256:" + hashlib.sha256(promised).hexdigest()
-    blob = Descriptor("x", digest, len(promised) if size is None else size)
-    source = cast("Any", Source(content))
-    return CheckedStream(Flight(Context()), source, blob, 4, ProgressCounter("x"))
-
-
-def test_right_bytes_pass() -> None:
-    for content in (b"", b"abc", b"abcdefgh", b"abcdefghi"):
-        checked = stream(content, content)
-        assert b"".join(checked) == content
-        assert checked.whole
-
-
-@pytest.mark.parametrize("content", [b"abcdefgX", b"abcdefg", b"abcdefghi", b""])
-def test_the_last_bytes_of_a_wrong_blob_are_never_sent(content: bytes) -> None:
-    checked = stream(content, b"abcdefgh")
-    sent: list[bytes] = []
-    with pytest.raises(WrongBytes):
-        sent.extend(checked)
-    assert len(b"".join(sent)) < 8
-    assert not checked.whole
-
-
-def test_an_empty_blob_that_is_not_empty() -> None:
-    with pytest.raises(WrongBytes):
-        list(stream(b"x", b""))
 
 
 def test_the_probe_ends_a_line() -> None:
