@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from imgctl_backends.image.digests import is_digest
 from imgctl_backends.image.manifests import OCI_INDEX, Manifest
+from imgctl_backends.image.plain_json import read_json
 from imgctl_core.errors import EndpointFailed
 
 #: Under this annotation a layout keeps tags (image-spec, "Pre-Defined Annotation Keys").
@@ -94,7 +95,7 @@ class LayoutIndex:
 
 def _document(where: str, content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(content)
+        document = read_json(content)
     except (ValueError, RecursionError) as error:
         raise EndpointFailed(f"index.json of {where} is no JSON") from error
     entries = document.get("manifests") if isinstance(document, dict) else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from imgctl_backends.image.digests import is_digest
+from imgctl_backends.image.plain_json import Ambiguous, folded, other_case, read_json
 from imgctl_core.errors import EndpointFailed
 
 _OCI = "application/vnd.oci.image"
@@ -27,6 +27,11 @@ ACCEPT: Final = f"{OCI_MANIFEST}, {OCI_INDEX}, {DOCKER_MANIFEST}, {DOCKER_LIST}"
 # Layers that a publisher keeps on a server of its own (image-spec, "Non-Distributable
 # Layers"): a registry may do without their bytes.
 _FOREIGN = ("application/vnd.oci.image.layer.nondistributable.", ".foreign.diff.")
+
+_KEYS = folded(
+    "schemaVersion", "mediaType", "config", "layers", "manifests", "subject", "artifactType"
+)
+_ENTRY_KEYS = folded("mediaType", "digest", "size", "urls", "data")
 
 #: ECR and the distribution registry have no such limit, but no image comes near it.
 _MOST_ENTRIES: Final = 10_000
@@ -70,11 +75,14 @@ def parse_manifest(digest: str, content: bytes, content_type: str) -> Manifest:
         EndpointFailed: it is none of them, or malformed.
     """
     try:
-        data = json.loads(content)
+        data = read_json(content)
+    except Ambiguous as error:
+        raise _bad(digest, str(error)) from error
     except (ValueError, RecursionError) as error:
         raise _bad(digest, "it is no JSON") from error
     if not isinstance(data, dict):
         raise _bad(digest, "it is no JSON object")
+    _refuse_other_case(digest, data, _KEYS)
     sent_as = content_type.partition(";")[0].strip().lower()
     media_type = data.get("mediaType", sent_as)
     if media_type not in MANIFESTS | INDEXES or data.get("schemaVersion") != 2:
@@ -126,6 +134,7 @@ def parse_descriptor(digest: str, entry: Any) -> Descriptor:
     """
     if not isinstance(entry, dict):
         raise _bad(digest, "one of its entries is no descriptor")
+    _refuse_other_case(digest, entry, _ENTRY_KEYS)
     media_type, named, size = entry.get("mediaType"), entry.get("digest"), entry.get("size")
     if not isinstance(media_type, str):
         raise _bad(digest, "one of its entries has no type")
@@ -135,6 +144,13 @@ def parse_descriptor(digest: str, entry: Any) -> Descriptor:
         raise _bad(digest, "one of its entries has no usable size")
     foreign = any(mark in media_type for mark in _FOREIGN)
     return Descriptor(media_type, str(named), size, foreign)
+
+
+def _refuse_other_case(digest: str, data: dict[str, Any], names: dict[str, str]) -> None:
+    odd = other_case(data, names)
+    if odd is not None:
+        taken_for = names[odd.casefold()]
+        raise _bad(digest, f"it has {odd[:40]!r}, which some readers take for {taken_for!r}")
 
 
 def _bad(digest: str, why: str) -> EndpointFailed:
