@@ -23,6 +23,7 @@ from imgctl_backends.image.failures import Problem, read_problem, unreachable
 from imgctl_backends.image.faults import Fault, Interrupted
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.hosts import HostRules
+from imgctl_backends.image.rates import Limits
 from imgctl_backends.image.retry import RETRIED, Retry
 from imgctl_backends.image.transport import Reply, Transport
 from imgctl_core.errors import EndpointDenied, EndpointFailed, ImgctlError
@@ -56,8 +57,10 @@ class Authenticator:
         transport: Transport,
         rules: HostRules,
         settings: ImageSettings,
+        limits: Limits,
     ) -> None:
         self._logins = logins
+        self._limits = limits
         self._transport = transport
         self._rules = rules
         self._settings = settings
@@ -81,7 +84,7 @@ class Authenticator:
         with _locked(flight, self._lock):
             bearer = self._bearer
             if bearer is None:
-                login = self._current_login()
+                login = self._current_login(flight)
                 return login.basic if login is not None else None
             # One scope's token is fetched once, and no other scope waits for it.
             fetching = self._fetching.setdefault(scopes, threading.Lock())
@@ -118,7 +121,7 @@ class Authenticator:
                 if token is not None and token.header == used:
                     self._tokens.pop(scopes, None)
                 return True
-            return self._renewed(used)
+            return self._renewed(flight, used)
 
     def _expired(
         self, flight: Flight, registry_url: str, problem: Problem, used: str | None
@@ -152,20 +155,21 @@ class Authenticator:
         except Fault:
             return False
 
-    def _renewed(self, used: str | None) -> bool:
+    def _renewed(self, flight: Flight, used: str | None) -> bool:
         """Load the credentials anew unless another thread just did. Are they others?"""
         if self._login is not None and self._login.basic not in (None, used):
             return True
-        self._load()
+        self._load(flight)
         return self._login is not None and self._login.basic not in (None, used)
 
-    def _current_login(self) -> Login | None:
+    def _current_login(self, flight: Flight) -> Login | None:
         due = self._renew_at is not None and time.monotonic() >= self._renew_at
         if self._loaded_at is None or due:
-            self._load()
+            self._load(flight)
         return self._login
 
-    def _load(self) -> None:
+    def _load(self, flight: Flight) -> None:
+        self._limits.pace(flight, ("get_authorization_token",))
         self._login = self._logins.load()
         self._loaded_at = time.monotonic()
         lifetime = self._login.lifetime if self._login is not None else None
@@ -187,7 +191,7 @@ class Authenticator:
     ) -> _Token:
         realm = bearer.parameters.get("realm", "")
         with _locked(flight, self._lock):
-            login = self._current_login()
+            login = self._current_login(flight)
         self._check_realm(realm, registry_url, login)
         query = [("scope", scope) for scope in scopes]
         if service := bearer.parameters.get("service"):

@@ -73,7 +73,7 @@ class Registry:
             else None
         )
         logins = logins_of(endpoint, settings, account)
-        self._auth = Authenticator(logins, self.transport, rules, settings)
+        self._auth = Authenticator(logins, self.transport, rules, settings, self.limits)
         self._scheme = self.address.scheme
         self._probe = threading.Lock()
 

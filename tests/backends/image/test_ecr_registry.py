@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from imgctl_backends.image.preparing import held_blobs
 from imgctl_backends.image.rates import Limits, Rates
 from imgctl_backends.image.registry import Registry as Home
 from imgctl_backends.image.repository import Repository
+from imgctl_backends.image.repository_template import RepositoryTemplate
 from imgctl_backends.image.workers import Workers
 from imgctl_core.context import Context
 from imgctl_core.errors import Conflict, EndpointDenied, EndpointFailed
@@ -126,6 +129,8 @@ def test_presence_is_asked_in_bulk(
         "GetAuthorizationToken",
     ]
     assert ecr.count("PUT", f"digest={held}") == 0
+    assert ecr.count("HEAD", "/blobs/") == 0
+    assert ecr.api.count_calls("BatchCheckLayerAvailability") == 1
 
 
 def test_a_hundred_digests_a_call(ecr: EcrRegistry) -> None:
@@ -497,3 +502,19 @@ def test_a_layer_of_another_size_is_not_there(ecr: EcrRegistry) -> None:
         assert repositories.layers(flight, "app", blobs) == [True, False]
         assert repositories.layers(flight, "nowhere", blobs) == [False, False]
     repositories.close()
+
+
+def test_the_how_to_s_settings_are_accepted() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/ecr.md").read_text("utf-8")
+    blocks = [tomllib.loads(text) for text in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)]
+    endpoints = [
+        ImageEndpoint.model_validate(environment["image"])
+        for block in blocks
+        for environment in block["environments"].values()
+    ]
+    assert len(endpoints) == 4
+    assert all(endpoint.ecr for endpoint in endpoints)
+    assert ImageSettings(**blocks[-1]["plugins"]["image"]).rates.put_image == 40
+    keys = set(re.findall(r"^\| `(\w+)`(?:, `(\w+)`)? \|", page, re.MULTILINE))
+    named = {key for pair in keys for key in pair if key}
+    assert named == set(RepositoryTemplate.model_fields)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -258,3 +260,29 @@ def test_promotions_share_their_limits(
     homes = engine._registries
     homes["prod"].limits.throttled(("put_image",), float("inf"))
     assert homes["other"].limits.rate("put_image") < 30
+
+
+def test_the_reference_tells_the_defaults() -> None:
+    page = Path(__file__).parents[3] / "docs/reference/settings.md"
+    section = page.read_text("utf-8").split("### Rates of calls")[1].split("\n### ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", section, re.MULTILINE)
+    assert {action: float(rate) for action, rate in rows} == ECR_RATES
+
+
+def test_asking_for_passwords_is_paced(
+    make_bench: MakeBench, make_registry: Callable[..., Registry], tmp_path: Path
+) -> None:
+    dev = make_registry(auth="basic", username="bob", password="pw")
+    dev.put_image("app", "v1")
+    (file := tmp_path / "password").write_text("pw")
+    end = {
+        "registry": dev.url,
+        "username": "bob",
+        "password_file": file,
+        "rates": {"get_authorization_token": 1},
+    }
+    bench = make_bench(dev=end, prod=make_registry().url)
+    bench.plan("app:v1")
+    engine: Any = bench.promoter._engine()
+    bucket = engine._registries["dev"].limits._buckets["get_authorization_token"]
+    assert bucket.take() > 0
