@@ -276,4 +276,9 @@ class ImageSettings(PluginModel):
     def _signatures_travel(self) -> Self:
         if self.require_signed and self.referrers == "none":
             raise ValueError('require_signed contradicts referrers = "none"')
+        if self.engine == "crane" and (self.require_signed or self.fail_on_refused):
+            raise ValueError(
+                "require_signed and fail_on_refused need the native engine: crane leaves "
+                "signatures behind"
+            )
         return self

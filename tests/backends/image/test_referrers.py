@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -648,5 +649,20 @@ def test_signatures_can_not_be_left_behind_where_they_are_required(
     bench = make_bench(dev=dev.url, prod=prod.url, settings=SIGNED)
     with pytest.raises(RequestError, match="signed"):
         bench.plan("app:v1", referrers="none")
-    with pytest.raises(ValueError, match="require_signed"):
-        make_bench(dev=dev.url, prod=prod.url, settings={**SIGNED, "referrers": "none"})
+    for setting in ({"referrers": "none"}, {"engine": "crane"}):
+        with pytest.raises(ValueError, match="require_signed"):
+            make_bench(dev=dev.url, prod=prod.url, settings={**SIGNED, **setting})
+
+
+def test_referrers_go_through_a_layout(
+    make_bench: MakeBench, dev: Registry, prod: Registry, image: SampleManifest, tmp_path: Path
+) -> None:
+    """Layouts list referrers under the fallback tag, as other tools do."""
+    found = [refer(dev, image), refer(dev, image.children[0], b"child")]
+    tag = tagged(dev, image, ".sig")
+    bench = make_bench(dev=dev.url, prod=prod.url, usb=f"oci-layout:{tmp_path}")
+    assert bench.promote("app:v1", destination="usb").notes == ()
+    assert bench.promote("app:v1", destination="usb", deep=True).plan.unchanged
+    bench.promote("app:v1", source="usb")
+    assert arrived(prod, *found)
+    assert set(prod.tags("app")) == {"v1", tag}
