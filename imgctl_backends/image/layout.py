@@ -136,7 +136,9 @@ class LayoutRepository:
                 self._name_blob(at, manifest.digest, name)
             with self._locked(flight, at):
                 index = self._index(at)
-                index.put(manifest, None if is_digest(reference) else reference)
+                # A list of referrers is made by us, and comes without its children.
+                whole = parse_manifest(manifest.digest, manifest.content, manifest.media_type)
+                index.put(whole, None if is_digest(reference) else reference)
                 with disk.writing(at) as (handle, name):
                     disk.write_all(handle, index.content)
                     name(at, _INDEX)

@@ -24,6 +24,7 @@ from imgctl_core.errors import (
     Conflict,
     EndpointFailed,
     EndpointNotFound,
+    InvalidSetting,
     RequestError,
     VerificationFailed,
 )
@@ -46,6 +47,7 @@ class CraneEngine:
         Raises:
             InvalidSetting: there is no crane, or it can't.
         """
+        _refuse_settings(settings)
         self._settings = settings
         self._crane = program.find_crane(settings)
         self._sides = {
@@ -54,6 +56,8 @@ class CraneEngine:
 
     def plan(self, item: PromotionItem, context: Context) -> Plan:
         _refuse_what_crane_can_not(item)
+        if item.options.get("referrers", self._settings.referrers) != "none":
+            context.progress.note("signatures and other referrers stay behind: crane copies none")
         source, destination = self._pair(item)
         digest = self._resolve(source, item, context)
         current = self._digest(destination, item, context)
@@ -278,6 +282,14 @@ def _conflict(item: PromotionItem, destination: Side, digest: str, current: str)
         digest=digest,
         current=current,
     )
+
+
+def _refuse_settings(settings: ImageSettings) -> None:
+    if "referrers" in settings.model_fields_set and settings.referrers != "none":
+        raise InvalidSetting(
+            'engine = "crane" leaves referrers behind, and the settings ask for them',
+            fix='set referrers = "none", or leave engine at its default',
+        )
 
 
 def _refuse_what_crane_can_not(item: PromotionItem) -> None:

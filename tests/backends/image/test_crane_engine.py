@@ -294,6 +294,22 @@ def test_what_crane_would_leave_out_is_refused(craned: Bench, asked: dict[str, o
         craned.promoter.plan(item, Context())
 
 
+def test_referrers_in_the_settings_are_refused_at_the_start(settings: dict[str, object]) -> None:
+    asked = ImageSettings.model_validate({**settings, "referrers": "all"})
+    with pytest.raises(InvalidSetting, match="leaves referrers behind"):
+        ImagePromoter(asked, {})
+
+
+def test_the_result_says_that_referrers_stay_behind(craned: Bench, dev: Registry) -> None:
+    dev.put_image("app", "v1")
+    ref = craned.promoter.parse("app:v1")
+    for options, notes in (({}, 1), ({"referrers": "none"}, 0)):
+        context = Context()
+        item = PromotionItem("app:v1", ref, "dev", "prod", options=options)
+        craned.promoter.plan(item, context)
+        assert len(context.progress.notes) == notes
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[[str], Path]:
     """Return a function that writes a shell script in crane's place."""

@@ -27,7 +27,7 @@ from imgctl_core.errors import (
     EndpointUnreachable,
     InvalidReference,
 )
-from imgctl_core.testing.images import SampleManifest, make_index, sample_image
+from imgctl_core.testing.images import SampleManifest, make_artifact, make_index, sample_image
 from imgctl_core.testing.registry import Registry
 
 if TYPE_CHECKING:
@@ -95,6 +95,22 @@ def test_regctl_reads_what_was_written(
     assert run(peer("regctl"), "image", "digest", ref, home=home).strip() == image.digest
     run(peer("regctl"), "image", "copy", ref, f"ocidir://{stick}/copy:v1", home=home)
     assert run(peer("regctl"), "tag", "ls", f"ocidir://{stick}/copy", home=home).strip() == "v1"
+
+
+def test_regctl_finds_the_referrers(
+    out: Bench, dev: Registry, stick: Path, peer: Callable[[str], Path], home: Path
+) -> None:
+    image = dev.put_image("team/app", "v1")
+    sbom = make_artifact(b"{}", "application/spdx+json", subject=image)
+    dev.put_image("team/app", "", sbom)
+    out.promote("team/app:v1")
+    assert names_of(stick / "team" / "app") == [image.digest.replace(":", "-"), "v1"]
+    listing = run(
+        peer("regctl"),
+        *("artifact", "list", f"ocidir://{stick}/team/app:v1", "--format", "raw-body"),
+        home=home,
+    )
+    assert [entry["digest"] for entry in json.loads(listing)["manifests"]] == [sbom.digest]
 
 
 def test_skopeo_reads_what_was_written(
