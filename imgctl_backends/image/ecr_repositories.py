@@ -48,6 +48,7 @@ class EcrRepositories:
         self._now = now
         self._lock = threading.Lock()
         self._creating = threading.Lock()
+        self._asking = threading.Lock()
         self._seen: dict[str, float] = {}
         self._mounts: tuple[bool, float] | None = None
         self._no_layers_until = 0.0
@@ -138,24 +139,25 @@ class EcrRepositories:
 
     def may_mount(self) -> bool:
         """Return whether the account has blob mounting switched on (BLOB_MOUNTING)."""
-        with self._lock:
-            if self._mounts is not None and self._now() < self._mounts[1]:
-                return self._mounts[0]
+        # One thread asks, the others that want to know wait for its answer.
+        with self._asking:
+            if self._mounts is None or self._now() >= self._mounts[1]:
+                self._mounts = self._mounting_enabled(), self._now() + _BELIEVED_SECONDS
+            return self._mounts[0]
+
+    def close(self) -> None:
+        self._account.close()
+
+    def _mounting_enabled(self) -> bool:
         try:
             answer = self._call(
                 "read an account setting",
                 lambda api: api.get_account_setting(name="BLOB_MOUNTING"),
             )
-            enabled = bool(answer.get("value") == "ENABLED")
         except (EcrRefused, ImgctlError, AttributeError):
             # An old boto3 has no such call, an old region no such setting.
-            enabled = False
-        with self._lock:
-            self._mounts = enabled, self._now() + _BELIEVED_SECONDS
-        return enabled
-
-    def close(self) -> None:
-        self._account.close()
+            return False
+        return bool(answer.get("value") == "ENABLED")
 
     def _exists(self, flight: Pausing, name: str) -> bool:
         if self._known(name):

@@ -6,7 +6,9 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -449,6 +451,29 @@ def test_blobs_are_mounted_where_the_account_allows_it(
     assert moved == ((size, 0) if mounts else (0, size))
     assert bool(ecr.count("POST", "mount=")) == mounts
     assert len(roles.asked) == bool(role)
+
+
+def test_many_threads_ask_once_whether_mounts_work(ecr: EcrRegistry) -> None:
+    ecr.blob_mounting = True
+    endpoint = ImageEndpoint.model_validate(at(ecr))
+    repositories = EcrRepositories(EcrAccount(endpoint, "us-east-1"), None, Limits({}))
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: repositories.may_mount(), range(32)))
+    assert ecr.api.count_calls("GetAccountSetting") == 1
+    repositories.close()
+
+
+@pytest.mark.parametrize("what", ["refused", "an old boto3"])
+def test_nothing_is_mounted_where_the_setting_can_not_be_read(
+    ecr: EcrRegistry, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    ecr.blob_mounting = True
+    account = EcrAccount(ImageEndpoint.model_validate(at(ecr)), "us-east-1")
+    if what == "refused":
+        ecr.api.refuse("GetAccountSetting")
+    else:
+        monkeypatch.setattr(EcrAccount, "_connect", lambda self: SimpleNamespace())
+    assert not EcrRepositories(account, None, Limits({})).may_mount()
 
 
 def test_a_role_is_assumed_again_before_it_ends(
