@@ -124,6 +124,22 @@ def test_a_lost_referrer_is_found_and_brought(
     assert found.digest in prod.manifests("app")
 
 
+def test_a_referrer_that_is_only_listed_is_brought(
+    make_bench: MakeBench, make_registry: Callable[..., Registry], dev: Registry
+) -> None:
+    """The list under the fallback tag names it still."""
+    prod = make_registry(referrers=False)
+    image = dev.put_image("app", "v1", sample_image("new"))
+    found = dev.put_image("app", "", make_artifact(b"sbom", "text/spdx", subject=image))
+    bench = make_bench(dev=dev.url, prod=prod.url)
+    bench.promote("app:v1")
+    lose(prod, "manifests", found.digest)
+    assert bench.promote("app:v1", referrers="refresh").plan.unchanged
+    assert not bench.promote("app:v1", deep=True).plan.complete
+    assert found.digest in prod.manifests("app")
+    assert bench.promote("app:v1", deep=True).plan.unchanged
+
+
 def test_a_new_image_can_be_promoted_with_deep(bench: Bench, dev: Registry, prod: Registry) -> None:
     image = dev.put_image("app", "v1", sample_image("new"))
     # A part is there, and not what it says.
@@ -167,17 +183,17 @@ def test_a_validator_that_lags_is_waited_for(
 ) -> None:
     image = dev.put_image("app", "v1", sample_image("new"))
     lag = Response(400, {}, b'{"errors": [{"code": "BLOB_UNKNOWN", "message": "wait"}]}')
-    late = prod.inject(Fault(answer=lag), method="PUT", pattern="/manifests/", times=2)
+    child = image.children[0].digest
+    late = prod.inject(Fault(answer=lag), method="PUT", pattern=child, times=2)
     uploads = len(image.all_blobs())
     bench.promote("app:v1")
     assert late.hits == 2
     assert prod.count("POST", "uploads") == uploads, "what is there is not sent again"
 
 
-def test_prefixes_and_plain_promotions_do_not_read_manifests(
+def test_without_deep_manifests_are_asked_for_and_not_read(
     make_bench: MakeBench, make_registry: Callable[..., Registry]
 ) -> None:
-    """Without `deep` children are asked for by HEAD."""
     dev, prod = make_registry(), make_registry()
     image = dev.put_image("app", "v1", sample_image("new"))
     prod.put_image("app", "", image)
