@@ -8,44 +8,24 @@ are needed. Everything is per endpoint: two endpoints on one host share nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlencode, urlsplit
 
 from imgctl_backends.image.challenge import Challenge, parse_challenges
 from imgctl_backends.image.credentials import Login, Logins
 from imgctl_backends.image.endpoint import ImageSettings
-from imgctl_backends.image.failures import Problem, read_problem, unreachable
-from imgctl_backends.image.faults import Fault, Interrupted
+from imgctl_backends.image.failures import Problem, read_problem
+from imgctl_backends.image.faults import Fault
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.hosts import HostRules
 from imgctl_backends.image.rates import Limits
-from imgctl_backends.image.retry import RETRIED, Retry
+from imgctl_backends.image.tokens import Scopes, Token, Tokens, renewal
 from imgctl_backends.image.transport import Reply, Transport
-from imgctl_core.errors import EndpointDenied, EndpointFailed, ImgctlError
-
-Scopes = tuple[str, ...]
-
-#: A token that does not say how long it lives does so for a minute (docker token spec).
-_DEFAULT_LIFETIME: Final = 60.0
-
-#: A tenth of its life, but at most five minutes before its end, a token is renewed.
-_MARGIN, _LONGEST_MARGIN = 0.1, 300.0
 
 #: A password younger than this did not expire when a registry answers 403.
 _SETTLED_SECONDS: Final = 300.0
-
-_TOKEN_BYTES: Final = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    header: str = field(repr=False)
-    renew_at: float
 
 
 class Authenticator:
@@ -62,11 +42,10 @@ class Authenticator:
         self._logins = logins
         self._limits = limits
         self._transport = transport
-        self._rules = rules
-        self._settings = settings
+        self._source = Tokens(transport, rules, settings)
         self._lock = threading.Lock()
         self._bearer: Challenge | None = None
-        self._tokens: dict[Scopes, _Token] = {}
+        self._tokens: dict[Scopes, Token] = {}
         self._fetching: dict[Scopes, threading.Lock] = {}
         self._login: Login | None = None
         self._loaded_at: float | None = None
@@ -91,7 +70,9 @@ class Authenticator:
         with _locked(flight, fetching):
             token = self._tokens.get(scopes)
             if token is None or time.monotonic() >= token.renew_at:
-                token = self._fetch(flight, bearer, registry_url, scopes)
+                token = self._source.fetch(
+                    flight, bearer, registry_url, scopes, lambda: self._login_now(flight)
+                )
                 self._tokens[scopes] = token
             return token.header
 
@@ -162,6 +143,10 @@ class Authenticator:
         self._load(flight)
         return self._login is not None and self._login.basic not in (None, used)
 
+    def _login_now(self, flight: Flight) -> Login | None:
+        with _locked(flight, self._lock):
+            return self._current_login(flight)
+
     def _current_login(self, flight: Flight) -> Login | None:
         due = self._renew_at is not None and time.monotonic() >= self._renew_at
         if self._loaded_at is None or due:
@@ -173,72 +158,7 @@ class Authenticator:
         self._login = self._logins.load()
         self._loaded_at = time.monotonic()
         lifetime = self._login.lifetime if self._login is not None else None
-        self._renew_at = None if lifetime is None else _renewal(lifetime)
-
-    def _fetch(
-        self, flight: Flight, bearer: Challenge, registry_url: str, scopes: Scopes
-    ) -> _Token:
-        retry = Retry(flight, self._settings)
-        while True:
-            try:
-                return self._fetch_once(flight, bearer, registry_url, scopes)
-            except Fault as fault:
-                if not retry.again(fault):
-                    raise unreachable(fault) from fault
-
-    def _fetch_once(
-        self, flight: Flight, bearer: Challenge, registry_url: str, scopes: Scopes
-    ) -> _Token:
-        realm = bearer.parameters.get("realm", "")
-        with _locked(flight, self._lock):
-            login = self._current_login(flight)
-        self._check_realm(realm, registry_url, login)
-        query = [("scope", scope) for scope in scopes]
-        if service := bearer.parameters.get("service"):
-            query.insert(0, ("service", service))
-        asked = time.monotonic()
-        with self._ask(flight, realm, query, login) as reply:
-            if reply.status in RETRIED:
-                raise Interrupted(
-                    reply.where, reply.status, "no token", reply.header("Retry-After")
-                )
-            if reply.status != 200:
-                raise _no_token(reply)
-            return _token(reply, asked)
-
-    def _ask(
-        self, flight: Flight, realm: str, query: list[tuple[str, str]], login: Login | None
-    ) -> Reply:
-        if login is not None and login.identity_token:
-            form = [(name, value) for name, value in query if name != "scope"]
-            form += [
-                ("scope", " ".join(value for name, value in query if name == "scope")),
-                ("grant_type", "refresh_token"),
-                ("refresh_token", login.identity_token),
-                ("client_id", "imgctl"),
-            ]
-            headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            return self._transport.send(flight, "POST", realm, headers, urlencode(form).encode())
-        headers = {}
-        if login is not None and login.basic is not None:
-            headers["Authorization"] = login.basic
-        mark = "&" if "?" in realm else "?"
-        return self._transport.send(flight, "GET", realm + mark + urlencode(query), headers)
-
-    def _check_realm(self, realm: str, registry_url: str, login: Login | None) -> None:
-        parts, registry = urlsplit(realm), urlsplit(registry_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise EndpointFailed(f"the registry {registry.netloc} named no usable token realm")
-        if registry.scheme == "https" and parts.scheme != "https":
-            raise EndpointFailed(
-                f"the registry {registry.netloc} wants a token fetched over plain HTTP"
-            )
-        if login is not None and not self._rules.may_have_credentials(realm, registry_url):
-            raise EndpointDenied(
-                f"the registry {registry.netloc} wants our credentials sent to another host, "
-                f"{parts.hostname}",
-                fix="if that host belongs to the registry, list it in the endpoint's token_hosts",
-            )
+        self._renew_at = None if lifetime is None else renewal(lifetime)
 
 
 @contextlib.contextmanager
@@ -255,29 +175,3 @@ def _locked(flight: Flight, lock: threading.Lock) -> Iterator[None]:
 def _says_expired(problem: Problem) -> bool:
     said = problem.detail.lower()
     return "token" in said and "expired" in said
-
-
-def _renewal(lifetime: float) -> float:
-    return time.monotonic() + lifetime - min(_LONGEST_MARGIN, _MARGIN * lifetime)
-
-
-def _no_token(reply: Reply) -> ImgctlError:
-    if reply.status in (400, 401, 403):
-        return EndpointDenied(
-            f"{reply.where} refused us a token (HTTP {reply.status})",
-            fix="check the endpoint's credentials, and what they may do in this repository",
-        )
-    return EndpointFailed(f"{reply.where} gave us no token (HTTP {reply.status})")
-
-
-def _token(reply: Reply, asked: float) -> _Token:
-    try:
-        answer = json.loads(reply.body(_TOKEN_BYTES))
-        value = answer.get("token") or answer.get("access_token")
-        lifetime = float(answer.get("expires_in") or _DEFAULT_LIFETIME)
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise EndpointFailed(f"{reply.where} sent a token answer that is no JSON") from error
-    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-        raise EndpointFailed(f"{reply.where} sent a token answer without a token")
-    taken = time.monotonic() - asked
-    return _Token(f"Bearer {value}", _renewal(max(1.0, lifetime)) - taken)

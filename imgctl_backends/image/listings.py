@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from imgctl_backends.image.auth import Scopes
 from imgctl_backends.image.failures import failure
 from imgctl_backends.image.flight import Flight
 from imgctl_backends.image.manifests import OCI_INDEX, Descriptor, parse_descriptor, texts
 from imgctl_backends.image.registry import Answer, Registry
+from imgctl_backends.image.tokens import Scopes
 from imgctl_core.errors import EndpointFailed
 
 #: What registries answer that have no such list.

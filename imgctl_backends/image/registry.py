@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from imgctl_backends.image.auth import Authenticator, Scopes
+from imgctl_backends.image.auth import Authenticator
 from imgctl_backends.image.credentials import DockerLogins, FileLogins, Logins, NoLogins
 from imgctl_backends.image.ecr import EcrLogins
 from imgctl_backends.image.ecr_account import EcrAccount
@@ -20,6 +20,7 @@ from imgctl_backends.image.hosts import HostRules, follow, same_origin
 from imgctl_backends.image.probing import speaks_tls
 from imgctl_backends.image.rates import Rates, actions_of
 from imgctl_backends.image.retry import RETRIED, Retry
+from imgctl_backends.image.tokens import Scopes
 from imgctl_backends.image.transport import Body, Reply, Transport
 from imgctl_core.errors import EndpointFailed
 

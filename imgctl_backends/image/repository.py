@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
-from imgctl_backends.image.auth import Scopes
 from imgctl_backends.image.digests import is_digest, matches, sha256
 from imgctl_backends.image.failures import failure, read_problem
 from imgctl_backends.image.faults import BlobUnknown, Fault, TagRefused, WrongBytes
@@ -16,6 +15,7 @@ from imgctl_backends.image.hosts import follow
 from imgctl_backends.image.listings import Referral, list_referrers, list_tags
 from imgctl_backends.image.manifests import ACCEPT, Descriptor, Manifest, parse_manifest
 from imgctl_backends.image.registry import Answer, Registry
+from imgctl_backends.image.tokens import Scopes
 from imgctl_backends.image.transport import Body, Reply
 from imgctl_core.context import Context
 from imgctl_core.errors import ArtifactNotFound, EndpointFailed, ImgctlError
