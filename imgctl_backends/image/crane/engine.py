@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -35,6 +36,10 @@ _DEEPEST: Final = 8
 _MOST_MANIFESTS: Final = 500
 
 _SMALL: Final = 64 * 1024
+
+#: So many copies run at once, and share the `jobs` of the settings among them.
+_COPIES: Final = 4
+_LOOK_SECONDS: Final = 0.05
 _BLOB_LINE = re.compile(r"(pushed|existing|mounted) blob: (sha256:[0-9a-f]{64})", re.ASCII)
 
 
@@ -50,6 +55,7 @@ class CraneEngine:
         _refuse_settings(settings)
         self._settings = settings
         self._crane = program.find_crane(settings)
+        self._copies = threading.BoundedSemaphore(_COPIES)
         self._sides = {
             name: make_side(name, endpoint, settings) for name, endpoint in endpoints.items()
         }
@@ -132,13 +138,22 @@ class CraneEngine:
         name = plan.item.ref.name
         ends = [f"{side.repository(name)}@{plan.digest}" for side in (source, destination)]
         counted = _Counted(sizes, context.progress)
-        context.progress.say("crane copies")
-        jobs = str(min(self._settings.jobs, 64))
-        command = ("copy", "--jobs", jobs, *ends)
-        with self._run((source, destination), command, context, counted.hear) as (done, say):
-            if done.code != 0:
-                raise say(f"{source.host} or {destination.host}", f"copy {plan.item.ref}")
+        command = ("copy", "--jobs", str(max(1, self._settings.jobs // _COPIES)), *ends)
+        with self._turn(context):
+            context.progress.say("crane copies")
+            with self._run((source, destination), command, context, counted.hear) as (done, say):
+                if done.code != 0:
+                    raise say(f"{source.host} or {destination.host}", f"copy {plan.item.ref}")
         counted.rest()
+
+    @contextlib.contextmanager
+    def _turn(self, context: Context) -> Iterator[None]:
+        while not self._copies.acquire(timeout=_LOOK_SECONDS):
+            context.check()
+        try:
+            yield
+        finally:
+            self._copies.release()
 
     def _resolve(self, source: Side, item: PromotionItem, context: Context) -> str:
         ref = item.ref

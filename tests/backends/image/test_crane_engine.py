@@ -338,6 +338,40 @@ def test_cancelling_ends_crane_and_what_it_started(
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
+def test_only_some_copies_run_at_once(craned: Bench, dev: Registry, prod: Registry) -> None:
+    """A release of many images must not start as many cranes."""
+    image = sample_image("many", architectures=("amd64",), layer_bytes=64)
+    refs = [f"app-{n}:v1" for n in range(6)]
+    for ref in refs:
+        dev.put_image(ref.partition(":")[0], "v1", image)
+    plans = [craned.plan(ref) for ref in refs]
+    release = threading.Event()
+    held = prod.inject(Fault(hold=release), method="HEAD", pattern="/manifests/", times=None)
+    token = CancelToken()
+    outcomes_of: list[BaseException | None] = []
+
+    def stage(number: int) -> None:
+        try:
+            craned.promoter.stage(plans[number], Context(cancel=token))
+            outcomes_of.append(None)
+        except Cancelled as error:
+            outcomes_of.append(error)
+
+    threads = [threading.Thread(target=stage, args=(n,)) for n in range(len(plans))]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 20
+    while held.hits < 4 and time.monotonic() < end:
+        threading.Event().wait(0.01)
+    token.cancel()
+    for thread in threads:
+        thread.join()
+    release.set()
+    assert held.hits == 4
+    assert len(outcomes_of) == 6
+    assert None not in outcomes_of
+
+
 def test_output_is_bounded(program: Callable[[str], Path]) -> None:
     script = program("while :; do echo xxxxxxxxxxxxxxxx; done")
     with pytest.raises(EndpointFailed, match="more than the 1000 bytes"):
