@@ -1,0 +1,143 @@
+"""`make bench`: measures, prints, and writes docs/benchmarks.md.
+
+python -m tests.bench [PART] [--runs N] [--work WORK]… [--page FILE] [--scale X]
+
+Exit code 0 only when everything that was to be reached was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.bench import start
+from tests.bench.page import machine, save, show
+from tests.bench.results import PartResult, WorkResult
+from tests.bench.tools import check_programs, versions
+from tests.bench.works import WORKS, Bench
+from tests.bench.world import ROOT, ProgramMissing, World
+
+_PARTS: Final = {
+    "start": ("How fast the command line starts", tuple(start.COMPARISONS)),
+    "image": ("Copying images", tuple(WORKS)),
+}
+_IMAGE_RUNS: Final = 3
+
+Measure = Callable[[str], WorkResult]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _arguments(argv)
+    reached = True
+    for part in _PARTS if options.part == "all" else (options.part,):
+        title, works = _PARTS[part]
+        chosen = [work for work in works if not options.work or work in options.work]
+        if not chosen:
+            _say(f"part {part} has none of these works; it has {', '.join(works)}")
+            return 2
+        try:
+            reached &= _measure(part, title, chosen, options)
+        except ProgramMissing as missing:
+            _say(str(missing))
+            return 2
+    return 0 if reached else 1
+
+
+def _measure(part: str, title: str, works: Sequence[str], options: argparse.Namespace) -> bool:
+    """Measure works, each saved as soon as it is done, and return whether all is reached."""
+    about = {**machine(), "imgctl": _commit()}
+    reached = True
+    with _MEASURES[part](options) as (more, measure):
+        for key in works:
+            _say(f"{part}: {key}")
+            result = measure(key)
+            _say(f"\n{show(result)}\n")
+            reached &= result.reached
+            if options.scale == 1:
+                part_result = PartResult({**about, **more}, {key: result})
+                save(options.page, part, title, part_result)
+    if options.scale == 1:
+        _say(f"written to {options.page}")
+    return reached
+
+
+_About = dict[str, str]
+
+
+@contextmanager
+def _start(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
+    def measure(key: str) -> WorkResult:
+        return start.measure(key, options.runs or start.RUNS, _say)
+
+    yield {}, measure
+
+
+@contextmanager
+def _image(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
+    check_programs()
+    with (
+        tempfile.TemporaryDirectory(prefix="imgctl-bench-", dir=options.folder) as folder,
+        World(Path(folder)) as world,
+    ):
+        bench = Bench(world, options.runs or _IMAGE_RUNS, options.scale, _say)
+
+        def measure(key: str) -> WorkResult:
+            try:
+                return WORKS[key](bench)
+            finally:
+                # The next work begins with an empty disk.
+                world.empty()
+
+        yield versions(), measure
+
+
+_MEASURES: Final = {"start": _start, "image": _image}
+
+
+def _commit() -> str:
+    packages = [str(path) for path in ROOT.glob("imgctl_*") if path.is_dir()]
+    try:
+        name = _git("rev-parse", "--short", "HEAD")
+        changed = _git("status", "--porcelain", "--", *packages)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{name} and changes" if changed else name
+
+
+def _git(*arguments: str) -> str:
+    asked = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Measure imgctl, and rivals beside it."
+    )
+    add = parser.add_argument
+    add("part", nargs="?", choices=(*_PARTS, "all"), default="all")
+    add("--runs", type=int, help="how often each tool does each work")
+    add("--work", action="append", default=[], help="this work alone; may be repeated")
+    add("--page", type=Path, default=ROOT / "docs" / "benchmarks.md", help="what to write")
+    add("--folder", type=Path, help="where the registries keep their data for the time")
+    add(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="multiplies all sizes, to try the benchmark out; writes no page",
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
