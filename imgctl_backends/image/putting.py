@@ -93,4 +93,9 @@ class ManifestPut:
         ]
         for blob in missed:
             self._schedule.sightings.forget(self._destination, blob)
-        self._schedule.bring(self._flight, self._source, self._destination, missed)
+        # As optional ones: an attachment's must not disturb what else is under way.
+        refused = self._schedule.bring(
+            self._flight, self._source, self._destination, (), optional=missed
+        )
+        for why in refused.values():
+            raise EndpointFailed(f"{self._destination} misses a blob, and can't have it: {why}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import urllib3
 
 from imgctl_core.context import Context, ProgressCounter
 from imgctl_core.errors import EndpointFailed, PromotionError, RequestError
@@ -437,6 +438,26 @@ def test_a_damaged_referrer_stays_behind(
     assert prod.tags("app") == {"v1": image.digest}
     assert lost.digest not in prod.manifests("app")
     assert lost.digest in done.notes[0]
+
+
+def test_a_referrer_that_can_not_be_healed_stays_behind_alone(
+    bench: Bench, dev: Registry, prod: Registry, image: SampleManifest
+) -> None:
+    """Its blobs were at the destination when it was looked at, and are nowhere now."""
+    lost, good = refer(dev, image, b"lost"), refer(dev, image, b"good")
+    for blob in lost.blobs.values():
+        prod.put_blob("app", blob)
+    context = Context(progress=ProgressCounter(""))
+    plan = bench.promoter.plan(bench.item("app:v1"), context)
+    for registry in (dev, prod):
+        for digest in set(lost.blobs) - set(good.blobs):
+            urllib3.request("DELETE", f"{registry.url}/v2/app/blobs/{digest}")
+    bench.promoter.stage(plan, context)
+    bench.promoter.publish(plan, context)
+    assert prod.tags("app") == {"v1": image.digest}
+    assert arrived(prod, good)
+    (note,) = context.progress.notes
+    assert lost.digest in note
 
 
 def test_lists_that_lie_are_not_believed(
