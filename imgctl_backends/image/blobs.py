@@ -149,12 +149,12 @@ class BlobCopy:
                     self._send(location, start)
                     return
                 except Fault as fault:
-                    reached = self._counted
+                    began = start
                     start, location = self._resume(fault, location)
                     self._count(start)
-                    if not start:
+                    if start <= began:
                         raise
-                    if reached - start >= 0 and start >= PROGRESS_BYTES:
+                    if start - began >= PROGRESS_BYTES:
                         self._retry.progress()
                     if not self._retry.again(fault):
                         raise

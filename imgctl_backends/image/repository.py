@@ -250,15 +250,21 @@ class Repository:
         Raises:
             Fault: try again, in a new session.
         """
+        if start < blob.size or not start:
+            location = self._patched(flight, location, blob, body, start)
+        with self._send(flight, "PUT", _with_digest(location, blob.digest), 0, b"") as reply:
+            if reply.status not in (200, 201, 204):
+                self._refuse_upload(reply, monolith=False)
+
+    def _patched(
+        self, flight: Flight, location: str, blob: Descriptor, body: Body, start: int
+    ) -> str:
         headers = {"Content-Range": f"{start}-{blob.size - 1}"} if start else {}
         with self._send(flight, "PATCH", location, blob.size - start, body, headers) as reply:
             # ECR answers 201 where the specification has 202.
             if reply.status not in (200, 201, 202, 204):
                 self._refuse_upload(reply, monolith=False)
-            location = follow(location, reply.header("Location") or location)
-        with self._send(flight, "PUT", _with_digest(location, blob.digest), 0, b"") as reply:
-            if reply.status not in (200, 201, 204):
-                self._refuse_upload(reply, monolith=False)
+            return follow(location, reply.header("Location") or location)
 
     def abandon(self, location: str) -> None:
         """Cancel an upload session, if the registry is quick about it."""

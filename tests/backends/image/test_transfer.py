@@ -41,10 +41,13 @@ def together(bench: Bench, refs: Sequence[str]) -> list[ItemProgress]:
     contexts = [Context(progress=ProgressCounter(ref)) for ref in refs]
     with ThreadPoolExecutor(len(refs)) as threads:
         plans = list(
-            threads.map(lambda a: bench.promoter.plan(bench.item(a[0]), a[1]), zip(refs, contexts))
+            threads.map(
+                lambda a: bench.promoter.plan(bench.item(a[0]), a[1]),
+                zip(refs, contexts, strict=True),
+            )
         )
         for phase in (bench.promoter.stage, bench.promoter.publish):
-            list(threads.map(lambda a, run=phase: run(*a), zip(plans, contexts)))
+            list(threads.map(lambda a, run=phase: run(*a), zip(plans, contexts, strict=True)))
     return [context.progress.snapshot() for context in contexts]
 
 
