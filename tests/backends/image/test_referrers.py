@@ -444,7 +444,13 @@ def test_a_referrer_that_can_not_be_healed_stays_behind_alone(
     bench: Bench, dev: Registry, prod: Registry, image: SampleManifest
 ) -> None:
     """Its blobs were at the destination when it was looked at, and are nowhere now."""
-    lost, good = refer(dev, image, b"lost"), refer(dev, image, b"good")
+    good = refer(dev, image, b"good")
+    parts = [make_artifact(text, SBOM, subject=image) for text in (b"one", b"two")]
+    fields = [json.loads(part.content) for part in parts]
+    fields[0]["layers"] += fields[1]["layers"]
+    blobs = {**parts[0].blobs, **parts[1].blobs}
+    lost = SampleManifest(parts[0].media_type, json.dumps(fields[0]).encode(), blobs)
+    dev.put_image("app", "", lost)
     for blob in lost.blobs.values():
         prod.put_blob("app", blob)
     context = Context(progress=ProgressCounter(""))
@@ -452,6 +458,8 @@ def test_a_referrer_that_can_not_be_healed_stays_behind_alone(
     for registry in (dev, prod):
         for digest in set(lost.blobs) - set(good.blobs):
             urllib3.request("DELETE", f"{registry.url}/v2/app/blobs/{digest}")
+    # The second one is still under way when the first is given up.
+    dev.inject(Fault(delay=0.3), method="GET", pattern=f"blobs/{digest}", times=None)
     bench.promoter.stage(plan, context)
     bench.promoter.publish(plan, context)
     assert prod.tags("app") == {"v1": image.digest}
