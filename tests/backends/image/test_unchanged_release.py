@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,7 @@ from imgctl_core.notify import Notifications
 from imgctl_core.plugins.registry import PluginRegistry
 from imgctl_core.resolve import Resolver
 from imgctl_core.store import MemoryStore
+from imgctl_core.testing.httpd import Fault, Response
 from imgctl_core.testing.images import make_artifact, sample_image
 from imgctl_core.testing.registry import Registry
 
@@ -29,7 +30,7 @@ ACTOR = Actor("https://dex.test", "alice", groups=("eng",))
 COUNT = 30
 
 
-def run(bench: Bench, folder: Path, refs: tuple[str, ...]) -> Promotion:
+def run(bench: Bench, folder: Path, refs: tuple[str, ...], **more: Any) -> Promotion:
     audit = AuditLog(folder / "audit.jsonl")
     registry = PluginRegistry({"image": type(bench.promoter)}, {}, ())
     resolver = Resolver(
@@ -48,7 +49,7 @@ def run(bench: Bench, folder: Path, refs: tuple[str, ...]) -> Promotion:
         max_promotions=2,
     )
     try:
-        started = engine.start(PromotionRequest(refs, "prod", "dev"), ACTOR)
+        started = engine.start(PromotionRequest(refs, "prod", "dev", **more), ACTOR)
         *_, last = engine.watch(started.id, ACTOR, threading.Event())
     finally:
         audit.close()
@@ -90,3 +91,23 @@ def test_thirty_unchanged_images_cost_a_request_each_on_either_side(
     assert asked(dev) == each
     assert asked(prod) == each
     assert {r.method for r in (*dev.requests, *prod.requests) if "/v2/" in r.path} == {"HEAD"}
+
+
+def test_the_engine_finishes_what_is_not_complete(
+    bench: Bench, dev: Registry, prod: Registry, tmp_path: Path
+) -> None:
+    images = [sample_image(f"image {n}") for n in range(3)]
+    for n, image in enumerate(images):
+        for registry in (dev, prod):
+            registry.put_image("app", f"v{n}", image)
+    late = dev.put_image("app", "", make_artifact(b"sbom", "text/spdx", subject=images[1]))
+    refused = dev.put_image("app", "", make_artifact(b"odd", "text/odd", subject=images[2]))
+    prod.inject(Fault(answer=Response(405)), method="PUT", pattern=refused.digest, times=None)
+    refs = tuple(f"app:v{n}" for n in range(3))
+    done = run(bench, tmp_path, refs, options={"referrers": "refresh"})
+    outcomes = [item.outcome for item in done.items]
+    assert outcomes == [Outcome.UNCHANGED, Outcome.PROMOTED, Outcome.PROMOTED]
+    assert late.digest in prod.manifests("app")
+    assert [len(item.notes) for item in done.items] == [0, 0, 1]
+    assert refused.digest in done.items[2].notes[0]
+    assert dev.count("GET", "tags/list") == 1
