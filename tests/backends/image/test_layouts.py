@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,11 @@ import pytest
 from pydantic import ValidationError
 
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
+from imgctl_backends.image.faults import BlobUnknown, Fault, WrongBytes
+from imgctl_backends.image.flight import Flight
+from imgctl_backends.image.layout import LayoutRepository
+from imgctl_backends.image.layouts import Layouts
+from imgctl_backends.image.manifests import Descriptor, parse_manifest
 from imgctl_backends.image.promoter import ImagePromoter
 from imgctl_core.context import CancelToken, Context
 from imgctl_core.errors import (
@@ -508,3 +513,64 @@ def test_one_folder_is_one_place_however_it_is_written(tmp_path: Path) -> None:
     assert promoter.same(plain, ImageEndpoint(registry=f"oci-layout:{tmp_path}/link"))
     assert not promoter.same(plain, ImageEndpoint(registry=f"oci-layout:{tmp_path}/x"))
     assert promoter.describe(plain) == f"oci-layout:{tmp_path}"
+
+
+@pytest.fixture
+def place(stick: Path) -> LayoutRepository:
+    endpoint = ImageEndpoint(registry=f"oci-layout:{stick}")
+    return LayoutRepository(Layouts(endpoint, ImageSettings()), "app")
+
+
+@pytest.fixture
+def flight() -> Iterator[Flight]:
+    with Flight(Context()) as flight:
+        yield flight
+
+
+@pytest.mark.parametrize("sent", [b"content!", b"conten", b"content", b""])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_place_checks_what_it_is_given(
+    place: LayoutRepository, flight: Flight, stick: Path, sent: bytes, algorithm: str
+) -> None:
+    digest = f"{algorithm}:{hashlib.new(algorithm, b'content').hexdigest()}"
+    blob = Descriptor("x", digest, len(b"content"))
+    location = place.begin_upload(flight)
+    if sent == b"content":
+        place.put_blob(flight, location, blob, [sent[:3], sent[3:]])
+        with place.open_rest(flight, blob, 3) as rest:
+            assert rest.read(100) == b"tent"
+    else:
+        with pytest.raises(WrongBytes):
+            place.patch_blob(flight, location, blob, [sent])
+    assert place.has_blob(flight, blob) is (sent == b"content")
+    assert [path for path in stick.rglob("*") if path.name.startswith(".imgctl-")] == []
+
+
+def test_a_blob_of_the_right_size_and_other_bytes_is_refused(
+    place: LayoutRepository, flight: Flight
+) -> None:
+    blob = Descriptor("x", "sha256:" + hashlib.sha256(b"right").hexdigest(), 5)
+    with pytest.raises(WrongBytes):
+        place.put_blob(flight, place.begin_upload(flight), blob, [b"wrong"])
+    assert not place.has_blob(flight, blob)
+
+
+def test_nothing_is_left_of_an_upload_to_go_on_with(
+    place: LayoutRepository, flight: Flight
+) -> None:
+    location = place.begin_upload(flight)
+    assert place.upload_state(flight, location) == (0, "")
+    with pytest.raises(Fault, match="nothing to go on with"):
+        place.patch_blob(flight, location, Descriptor("x", "sha256:" + "0" * 64, 5), [b"x"], 4)
+
+
+def test_a_manifest_without_its_parts_is_refused(
+    place: LayoutRepository, flight: Flight, stick: Path
+) -> None:
+    image = sample_image("parts")
+    for part in image.all_manifests():
+        manifest = parse_manifest(part.digest, part.content, part.media_type)
+        with pytest.raises(BlobUnknown, match="sha256:"):
+            place.put_manifest(flight, "v1", manifest)
+    assert place.find(flight, "v1") is None
+    assert names_of(stick / "app") == []
