@@ -11,6 +11,7 @@ looked at when the connection stands, so that DNS can't answer twice.
 from __future__ import annotations
 
 import ipaddress
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from imgctl_backends.image.ecr_hosts import is_ecr_host
@@ -19,6 +20,9 @@ from imgctl_core.errors import EndpointFailed
 
 #: ECR sends readers to S3, which a VPC endpoint may put at a private address.
 _ECR_NEIGHBOURS = ("*.amazonaws.com", "*.amazonaws.com.cn", "*.amazonaws.eu")
+
+#: NAT64 (RFC 6052, RFC 8215): the last 32 bits are an IPv4 address.
+_TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -54,8 +58,7 @@ class HostRules:
             EndpointFailed: it is one.
         """
         peer = ipaddress.ip_address(address.partition("%")[0])
-        mapped = getattr(peer, "ipv4_mapped", None) or peer
-        if not mapped.is_global:
+        if not _reached(peer).is_global:
             raise EndpointFailed(
                 f"the registry {self._own} sent us to the private address {peer}, "
                 "where we don't follow",
@@ -89,6 +92,15 @@ def follow(base: str, location: str) -> str:
             fix="a proxy in front of the registry must tell it that it is reached over https",
         )
     return target
+
+
+def _reached(peer: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return where a packet to this address ends: behind a translator that may be IPv4."""
+    if isinstance(peer, IPv4Address):
+        return peer
+    if any(peer in network for network in _TRANSLATED):
+        return IPv4Address(int(peer) & 0xFFFFFFFF)
+    return peer.ipv4_mapped or peer.sixtofour or peer
 
 
 def _host(parts: SplitResult) -> str:

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from imgctl_backends.image.endpoint import ImageEndpoint
+from imgctl_backends.image.hosts import HostRules
 from imgctl_core.context import Context
 from imgctl_core.errors import (
     ArtifactNotFound,
@@ -465,3 +467,65 @@ def test_a_destination_that_says_it_took_what_it_did_not_is_found_out(
     bench.promoter.publish(plan, Context())
     answering(Response(200, headers, b"{}"), pattern="/manifests/v1")(prod)
     assert bench.promoter.verify(plan, Context()) != image.digest
+
+
+@pytest.mark.parametrize(
+    ("registry", "token_hosts", "realm", "allowed"),
+    [
+        ("https://r.example.com", [], "https://r.example.com/token", True),
+        ("https://r.example.com", [], "https://r.example.com:8443/token", True),
+        ("https://r.example.com", [], "http://r.example.com/token", False),
+        ("https://r.example.com", [], "https://auth.example.com/token", False),
+        ("https://r.example.com", ["auth.example.com"], "https://auth.example.com/token", True),
+        ("https://r.example.com", ["auth.example.com"], "http://auth.example.com/token", False),
+        ("http://r.example.com", ["auth.example.com"], "http://auth.example.com/token", False),
+        ("https://r.example.com", ["*.example.com"], "https://a.b.example.com/token", True),
+        ("https://r.example.com", ["*.example.com"], "https://example.com.evil.test/", False),
+        ("https://r.example.com", ["*.example.com"], "https://evilexample.com/", False),
+        ("docker.io", [], "https://auth.docker.io/token", True),
+        ("docker.io", [], "http://auth.docker.io/token", False),
+        ("docker.io", [], "https://auth.docker.io.evil.test/token", False),
+        ("https://r.example.com", [], "https://auth.docker.io/token", False),
+    ],
+)
+def test_who_gets_our_credentials_for_a_token(
+    registry: str, token_hosts: list[str], realm: str, allowed: bool
+) -> None:
+    endpoint = ImageEndpoint.model_validate({"registry": registry, "token_hosts": token_hosts})
+    base = f"{endpoint.address.scheme}://{endpoint.address.netloc}"
+    assert HostRules(endpoint).may_have_credentials(realm, base) is allowed
+
+
+PRIVATE = [
+    "127.0.0.1",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "0.0.0.0",
+    "255.255.255.255",
+    "::1",
+    "::",
+    "fe80::1%eth0",
+    "fd00:ec2::254",
+    "::ffff:169.254.169.254",
+    "::ffff:10.0.0.1",
+    "64:ff9b:1::a9fe:a9fe",
+    "64:ff9b::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_addresses_that_only_we_can_reach_are_refused(address: str) -> None:
+    rules = HostRules(ImageEndpoint(registry="https://r.example.com"))
+    with pytest.raises(EndpointFailed, match="private address"):
+        rules.guard(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
+def test_public_addresses_are_followed(address: str) -> None:
+    HostRules(ImageEndpoint(registry="https://r.example.com")).guard(address)
