@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -419,7 +419,7 @@ def test_no_secret_is_in_any_text(
     bench = make_bench(dev=fields, prod=make_registry().url)
     with caplog.at_level(logging.DEBUG):
         done = bench.promote("app:v1")
-    engine = bench.promoter._engine()
+    engine: Any = bench.promoter._engine()
     shown = [caplog.text, repr(done), repr(bench.promoter.endpoints)]
     shown += [repr(vars(r._auth)) for r in engine._registries.values()]
     for text in shown:
