@@ -12,6 +12,7 @@ import pytest
 from imgctl_core.context import CancelToken, Context, ProgressCounter
 from imgctl_core.errors import Cancelled, EndpointDenied
 from imgctl_core.models import ItemProgress, Plan
+from imgctl_core.testing.fixtures import MakeDockerRegistry, MakeFaultProxy
 from imgctl_core.testing.httpd import Fault, Request, Response
 from imgctl_core.testing.images import SampleManifest, digest_of, make_image, make_layer, noise
 from imgctl_core.testing.registry import Registry
@@ -327,3 +328,26 @@ def test_a_restart_uploads_nothing_that_is_there(
     prod.clear_requests()
     assert make_bench(dev=dev.url, prod=prod.url).promote(family[0]).digest
     assert prod.count("PUT", SESSION) == prod.count("POST") == 0
+
+
+@pytest.mark.parametrize("end", ["dev", "prod"])
+def test_a_large_layer_broken_once_at_either_end_is_downloaded_once(
+    make_bench: MakeBench,
+    docker_registry: MakeDockerRegistry,
+    fault_proxy: MakeFaultProxy,
+    dev: Registry,
+    end: str,
+) -> None:
+    """The reference registry drops a session that broke, so that only the spool helps."""
+    size = 20_000_000
+    image = dev.put_image("app", "v1", make_image([make_layer({"a": noise("large", size)})]))
+    path, size = layer_of(image)
+    line = fault_proxy(docker_registry().url)
+    if end == "dev":
+        dev.inject(Fault(cut_after=size // 2), method="GET", pattern=path)
+    else:
+        digest = path.rpartition("/")[2]
+        line.inject(Fault(cut_request_after=size // 2), method="PUT", pattern=digest)
+    done = make_bench(dev=dev.url, prod=line.url).promote("app:v1")
+    assert done.digest == image.digest
+    assert dev.traffic("GET", path)[1] <= 1.05 * size
