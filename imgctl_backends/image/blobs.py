@@ -20,10 +20,13 @@ from imgctl_backends.image.repository import NoMonolith
 from imgctl_backends.image.retry import Retry
 from imgctl_backends.image.sightings import Sightings, party
 from imgctl_backends.image.spool import Kept, Spool
+from imgctl_core.context import Context
 from imgctl_core.errors import EndpointFailed, ImgctlError
 
 #: How long a session that nobody wants any more is waited for, to cancel it at once.
-_LEAVE_SECONDS: Final = 1.0
+_LEAVE_SECONDS: Final = 0.5
+
+_LOOK_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,17 @@ class BlobCopy:
         """Open an upload session, and the source at the same time."""
         if self._reader.position:
             return self._destination.begin_upload(self._flight)
-        session = self._tools.beside(lambda: self._destination.begin_upload(self._flight))
+        # Not cut with the rest, so that its answer arrives: it names what to cancel.
+        own = Flight(Context(deadline=self._flight.context.deadline))
+        session = self._tools.beside(lambda: self._destination.begin_upload(own))
         try:
             self._reader.open()
+            while not session.done():
+                wait([session], _LOOK_SECONDS)
+                self._flight.check()
         except BaseException:
             wait([session], _LEAVE_SECONDS)
+            own.cut()
             session.add_done_callback(self._leave)
             raise
         return session.result()

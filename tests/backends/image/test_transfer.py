@@ -87,12 +87,13 @@ def test_what_was_brought_a_moment_ago_is_mounted_by_later_promotions(
     assert prod.count("PUT", f"digest={digest_of(SHARED)}") == 1
 
 
-def test_a_registry_that_mounts_nothing_is_asked_once(
+def test_a_registry_that_mounts_nothing_is_not_asked_by_everyone(
     make_bench: MakeBench, make_registry: Callable[..., Registry], dev: Registry, family: list[str]
 ) -> None:
     prod = make_registry(mount=False)
     together(make_bench(dev=dev.url, prod=prod.url), family)
-    assert prod.count("POST", "mount=") == 1
+    # Five could; one asks, and at most those that came between question and answer.
+    assert 1 <= prod.count("POST", "mount=") < 5
     assert prod.count("PUT", f"digest={digest_of(SHARED)}") == 6
     assert all(prod.tags(f"app{number}") for number in range(6))
     assert prod.open_uploads == 0
