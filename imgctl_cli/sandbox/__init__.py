@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import subprocess
-import threading
 
 import click
 
@@ -34,6 +33,7 @@ def command(demo: bool, command: tuple[str, ...]) -> int:
         raise click.UsageError("--demo takes no command")
     try:
         from imgctl_cli.sandbox.world import Sandbox
+        from imgctl_core.server.signals import StopSignals
     except ModuleNotFoundError as error:
         raise InvalidSetting(
             f"the sandbox needs {error.name}, which is not installed",
@@ -49,7 +49,8 @@ def command(demo: bool, command: tuple[str, ...]) -> int:
         for name, value in sandbox.environment.items():
             click.echo(f"export {name}={shlex.quote(value)}")
         click.echo("# The sandbox is up until Ctrl-C. Paste the lines above into a shell.")
-        _wait()
+        with StopSignals() as signals:
+            signals.wait()
         return 0
 
 
@@ -67,10 +68,3 @@ def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
     finally:
         signal.signal(signal.SIGINT, before)
     return code if code >= 0 else 128 - code
-
-
-def _wait() -> None:
-    over = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.set())
-    over.wait()

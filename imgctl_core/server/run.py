@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-from types import FrameType
 from typing import Final
 
 from imgctl_core._version import __version__
 from imgctl_core.server.app import Server, create_server
 from imgctl_core.server.assemble import Assembly, assemble, configure_plugins
 from imgctl_core.server.binding import Binding
+from imgctl_core.server.signals import StopSignals
 from imgctl_core.settings import ServerSettings
 
 _LOG = logging.getLogger("imgctl.server")
@@ -19,8 +17,6 @@ _LOG = logging.getLogger("imgctl.server")
 #: How long running promotions get after SIGTERM, in seconds. With the grace for calls it
 #: stays within the 30 s that Kubernetes gives by default.
 DRAIN_SECONDS: Final = 22.0
-
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(settings: ServerSettings) -> int:
@@ -89,22 +85,11 @@ def run_server(server: Server, *, drain_seconds: float = DRAIN_SECONDS) -> int:
     A second signal ends the process at once, as it would without us: a promotion that is
     killed leaves nothing half-visible. Call this in the main thread.
     """
-    asked = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        asked.set()
-
-    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
-    try:
+    with StopSignals() as signals:
         server.start()
         _LOG.info("serving on %s", server.address)
-        asked.wait()
+        signals.wait()
         _LOG.info("asked to stop: waiting up to %.0f s for running promotions", drain_seconds)
         server.drain(drain_seconds)
         _LOG.info("stopped")
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return 0
