@@ -56,7 +56,7 @@ class Schedule:
         self._copying = ThreadPoolExecutor(settings.jobs, thread_name_prefix="imgctl-blob")
         self._beside = ThreadPoolExecutor(settings.jobs, thread_name_prefix="imgctl-beside")
         self.sightings = Sightings()
-        spool = Spool(settings.spool_bytes, settings.spool_dir)
+        self._spool = spool = Spool(settings.spool_bytes, settings.spool_dir)
         self._tools = Tools(settings, spool, self.sightings, self._aside)
         self._lock = threading.Lock()
         self._count = itertools.count()
@@ -106,6 +106,7 @@ class Schedule:
     def close(self) -> None:
         self._copying.shutdown(wait=False, cancel_futures=True)
         self._beside.shutdown(wait=False, cancel_futures=True)
+        self._spool.close()
 
     def _aside(self, task: Callable[[], str]) -> Future[str]:
         return self._beside.submit(task)
