@@ -10,10 +10,10 @@ from typing import Final, Literal, Self
 
 from pydantic import DirectoryPath, Field, FilePath, field_validator, model_validator
 
-from imgctl_backends.image.ecr_hosts import is_ecr_host
-from imgctl_backends.image.rate_table import RateTable
+from imgctl_backends.image.ecr.hosts import is_ecr_host
+from imgctl_backends.image.ecr.template import RepositoryTemplate
 from imgctl_backends.image.references import is_repository
-from imgctl_backends.image.repository_template import RepositoryTemplate
+from imgctl_backends.image.wire.rate_table import RateTable
 from imgctl_core.promoter import PluginModel
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
+from imgctl_backends.image.content.manifests import Descriptor, Manifest
+from imgctl_backends.image.distribution.listings import Referral
+from imgctl_backends.image.distribution.registry import Registry
+from imgctl_backends.image.distribution.repository import Repository
 from imgctl_backends.image.endpoint import Address, ImageEndpoint, ImageSettings
-from imgctl_backends.image.flight import Flight
-from imgctl_backends.image.layout import LayoutRepository
-from imgctl_backends.image.layouts import Layouts
-from imgctl_backends.image.listings import Referral
-from imgctl_backends.image.manifests import Descriptor, Manifest
-from imgctl_backends.image.rates import Rates
-from imgctl_backends.image.registry import Registry
-from imgctl_backends.image.repository import Repository
+from imgctl_backends.image.layout.home import Layouts
+from imgctl_backends.image.layout.repository import LayoutRepository
+from imgctl_backends.image.wire.flight import Flight
+from imgctl_backends.image.wire.rates import Rates
 
 
 class Home(Protocol):

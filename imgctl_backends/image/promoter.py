@@ -88,7 +88,7 @@ class ImagePromoter(Promoter[ImageEndpoint, ImageSettings]):
 
     def _engine(self) -> Engine:
         # urllib3 and the rest are imported by the first promotion, not at the start.
-        from imgctl_backends.image.copying import CopyEngine
+        from imgctl_backends.image.copy.copying import CopyEngine
 
         with self._lock:
             if self._made is None:
@@ -97,7 +97,7 @@ class ImagePromoter(Promoter[ImageEndpoint, ImageSettings]):
 
 
 def _warn_of_regions(name: str, endpoint: ImageEndpoint, settings: ImageSettings) -> None:
-    from imgctl_backends.image.ecr_hosts import parse_host
+    from imgctl_backends.image.ecr.hosts import parse_host
 
     host = parse_host(endpoint.address.host)
     if host is None:

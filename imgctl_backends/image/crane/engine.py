@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from imgctl_backends.image.content.digests import is_digest, matches, sha256
+from imgctl_backends.image.content.manifests import Descriptor, Manifest, parse_manifest
+from imgctl_backends.image.content.media_types import implied_type
 from imgctl_backends.image.crane import outcomes, program
 from imgctl_backends.image.crane.sides import Side, check_pair, make_side, private_home
-from imgctl_backends.image.digests import is_digest, matches, sha256
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
-from imgctl_backends.image.manifests import Descriptor, Manifest, parse_manifest
-from imgctl_backends.image.media_types import implied_type
 from imgctl_core.context import Context, ProgressCounter
 from imgctl_core.errors import (
     ArtifactNotFound,

@@ -13,10 +13,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
-from imgctl_backends.image.credentials import Login, Logins
-from imgctl_backends.image.ecr_account import EcrAccount
+from imgctl_backends.image.distribution.registry import logins_of
+from imgctl_backends.image.ecr.account import EcrAccount
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
-from imgctl_backends.image.registry import logins_of
+from imgctl_backends.image.signin.credentials import Login, Logins
 from imgctl_core.errors import InvalidSetting
 
 #: Where OpenSSL keeps the system's certificates in one file, by distribution.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgctl_backends.image.flight import Flight, Grip
-from imgctl_backends.image.workers import Workers
+from imgctl_backends.image.blobs.workers import Workers
+from imgctl_backends.image.wire.flight import Flight, Grip
 from imgctl_core.context import CancelToken, Context
 from imgctl_core.errors import Cancelled, DeadlineExceeded
 from imgctl_core.testing.httpd import Fault
@@ -54,7 +54,7 @@ def cancel_when(event: threading.Event, token: CancelToken) -> threading.Thread:
 @pytest.fixture
 def no_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a promotion wait for its threads, so that only waking them makes it quick."""
-    monkeypatch.setattr("imgctl_backends.image.workers._LEAVE_SECONDS", 6.0)
+    monkeypatch.setattr("imgctl_backends.image.blobs.workers._LEAVE_SECONDS", 6.0)
 
 
 @pytest.mark.usefixtures("no_leaving")

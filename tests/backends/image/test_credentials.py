@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgctl_backends.image.ecr_account import EcrAccount
+from imgctl_backends.image.ecr.account import EcrAccount
 from imgctl_backends.image.endpoint import ImageEndpoint
 from imgctl_core.errors import EndpointDenied, EndpointUnreachable
 from imgctl_core.testing.httpd import Fault, HttpServer, Request, Response

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgctl_backends.image.ecr import EcrLogins
-from imgctl_backends.image.ecr_hosts import EcrHost, parse_host
+from imgctl_backends.image.ecr.hosts import EcrHost, parse_host
+from imgctl_backends.image.ecr.passwords import EcrLogins
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
-from imgctl_backends.image.hosts import HostRules
+from imgctl_backends.image.wire.hosts import HostRules
 from imgctl_core.errors import EndpointDenied, EndpointUnreachable
 from imgctl_core.testing.httpd import Fault, HttpServer, Request, Response
 from imgctl_core.testing.peers import free_port
@@ -241,7 +241,7 @@ def test_a_password_is_renewed_before_it_ends(
     dev.put_image("app", "v1")
     bench = make_bench(dev={"registry": dev.url, "auth": "ecr"}, prod=make_registry().url)
     now, real = [0.0], time.monotonic
-    monkeypatch.setattr("imgctl_backends.image.auth.time.monotonic", lambda: real() + now[0])
+    monkeypatch.setattr("imgctl_backends.image.signin.auth.time.monotonic", lambda: real() + now[0])
     bench.plan("app:v1")
     bench.plan("app:v1")
     assert len(aws.asked) == 1

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from imgctl_backends.image.ecr_account import EcrAccount
-from imgctl_backends.image.ecr_repositories import EcrRepositories
+from imgctl_backends.image.blobs.workers import Workers
+from imgctl_backends.image.content.manifests import Descriptor
+from imgctl_backends.image.copy.preparing import held_blobs
+from imgctl_backends.image.distribution.registry import Registry as Home
+from imgctl_backends.image.distribution.repository import Repository
+from imgctl_backends.image.ecr.account import EcrAccount
+from imgctl_backends.image.ecr.repositories import EcrRepositories
+from imgctl_backends.image.ecr.template import RepositoryTemplate
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
-from imgctl_backends.image.flight import Flight
-from imgctl_backends.image.manifests import Descriptor
-from imgctl_backends.image.preparing import held_blobs
-from imgctl_backends.image.rates import Limits, Rates
-from imgctl_backends.image.registry import Registry as Home
-from imgctl_backends.image.repository import Repository
-from imgctl_backends.image.repository_template import RepositoryTemplate
-from imgctl_backends.image.workers import Workers
+from imgctl_backends.image.wire.flight import Flight
+from imgctl_backends.image.wire.rates import Limits, Rates
 from imgctl_core.context import Context
 from imgctl_core.errors import Conflict, EndpointDenied, EndpointFailed
 from imgctl_core.testing.ecr import EcrRegistry, Lag, RepositorySettings
@@ -484,7 +484,7 @@ def test_a_role_is_assumed_again_before_it_ends(
     roles.expires = "2030-01-01T01:00:00Z"
     start = 1893456000.0
     now = [start]
-    monkeypatch.setattr("imgctl_backends.image.ecr_account.time.time", lambda: now[0])
+    monkeypatch.setattr("imgctl_backends.image.ecr.account.time.time", lambda: now[0])
     for seconds in (0.0, 3000.0, 3400.0, 3500.0):
         now[0] = start + seconds
         roles.expires = "2030-01-01T01:00:00Z" if seconds < 3400 else "2030-01-01T02:00:00Z"

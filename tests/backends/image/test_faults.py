@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgctl_backends.image.retry import retry_after
+from imgctl_backends.image.wire.retry import retry_after
 from imgctl_core.errors import (
     Conflict,
     EndpointDenied,
@@ -180,7 +180,7 @@ def test_a_longer_wait_than_the_budget_is_not_waited_for(
 def test_retry_after_is_waited_for(
     bench: Bench, dev: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imgctl_backends.image.flight import Flight
+    from imgctl_backends.image.wire.flight import Flight
 
     waited: list[float] = []
     monkeypatch.setattr(Flight, "pause", lambda self, seconds: waited.append(seconds))

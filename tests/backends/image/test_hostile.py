@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgctl_backends.image.endpoint import ImageEndpoint
-from imgctl_backends.image.hosts import HostRules
+from imgctl_backends.image.wire.hosts import HostRules
 from imgctl_core.context import Context
 from imgctl_core.errors import (
     ArtifactNotFound,

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
+from imgctl_backends.image.content.manifests import Descriptor, parse_manifest
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
-from imgctl_backends.image.faults import BlobUnknown, Fault, WrongBytes
-from imgctl_backends.image.flight import Flight
-from imgctl_backends.image.layout import LayoutRepository
-from imgctl_backends.image.layouts import Layouts
-from imgctl_backends.image.manifests import Descriptor, parse_manifest
+from imgctl_backends.image.layout.home import Layouts
+from imgctl_backends.image.layout.repository import LayoutRepository
 from imgctl_backends.image.promoter import ImagePromoter
+from imgctl_backends.image.wire.faults import BlobUnknown, Fault, WrongBytes
+from imgctl_backends.image.wire.flight import Flight
 from imgctl_core.context import CancelToken, Context
 from imgctl_core.errors import (
     ArtifactNotFound,
@@ -437,7 +437,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         raise OSError(28, "No space left on device")
 
     plan = out.plan("app:v1")
-    monkeypatch.setattr("imgctl_backends.image.disk.write_all", full)
+    monkeypatch.setattr("imgctl_backends.image.layout.disk.write_all", full)
     with pytest.raises(EndpointFailed, match="no space left"):
         out.promoter.stage(plan, Context())
     assert [path for path in stick.rglob("*") if path.name.startswith(".imgctl-")] == []

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from imgctl_backends.image.challenge import parse_challenges
-from imgctl_backends.image.hosts import follow, same_origin
-from imgctl_backends.image.probing import _client_hello
+from imgctl_backends.image.signin.challenge import parse_challenges
+from imgctl_backends.image.wire.hosts import follow, same_origin
+from imgctl_backends.image.wire.probing import _client_hello
 from imgctl_core.errors import EndpointFailed
 
 

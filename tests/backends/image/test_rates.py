@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
-from imgctl_backends.image.flight import Flight
-from imgctl_backends.image.rate_table import ACTIONS, ECR_RATES
-from imgctl_backends.image.rates import RECOVERY_SECONDS, Bucket, Limits, Rates, actions_of
+from imgctl_backends.image.wire.flight import Flight
+from imgctl_backends.image.wire.rate_table import ACTIONS, ECR_RATES
+from imgctl_backends.image.wire.rates import RECOVERY_SECONDS, Bucket, Limits, Rates, actions_of
 from imgctl_core.context import CancelToken, Context
 from imgctl_core.errors import Cancelled, DeadlineExceeded
 from imgctl_core.testing.httpd import Fault, Response

@@ -513,7 +513,7 @@ def test_too_many_referrers_are_refused(
     image: SampleManifest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("imgctl_backends.image.discovery._MOST_ATTACHMENTS", 2)
+    monkeypatch.setattr("imgctl_backends.image.copy.discovery._MOST_ATTACHMENTS", 2)
     for n in range(3):
         refer(dev, image, f"{n}".encode())
     with pytest.raises(EndpointFailed, match="too many") as caught:

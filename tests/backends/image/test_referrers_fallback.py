@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imgctl_backends.image.attachments import Attachment, fallback_tag
+from imgctl_backends.image.content.manifests import OCI_INDEX, Descriptor
+from imgctl_backends.image.copy.attachments import Attachment, fallback_tag
+from imgctl_backends.image.distribution.fallback import FallbackTags
 from imgctl_backends.image.endpoint import ImageEndpoint, ImageSettings
-from imgctl_backends.image.fallback import FallbackTags
-from imgctl_backends.image.flight import Flight
-from imgctl_backends.image.manifests import OCI_INDEX, Descriptor
 from imgctl_backends.image.places import Place, open_home, place_in
-from imgctl_backends.image.rates import Rates
+from imgctl_backends.image.wire.flight import Flight
+from imgctl_backends.image.wire.rates import Rates
 from imgctl_core.context import CancelToken, Context
 from imgctl_core.errors import Cancelled, EndpointFailed
 from imgctl_core.testing.httpd import Fault

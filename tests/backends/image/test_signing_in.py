@@ -153,7 +153,7 @@ def test_a_token_is_renewed_before_it_ends(
     dev.put_image("app", "v1")
     bench = make_bench(dev=dev.url, prod=make_registry().url)
     now, real = [0.0], time.monotonic
-    monkeypatch.setattr("imgctl_backends.image.auth.time.monotonic", lambda: real() + now[0])
+    monkeypatch.setattr("imgctl_backends.image.signin.auth.time.monotonic", lambda: real() + now[0])
     bench.plan("app:v1")
     now[0] = 250.0
     bench.plan("app:v1")

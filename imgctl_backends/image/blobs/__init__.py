@@ -1,0 +1,1 @@
+"""Bringing blobs: one queue for all promotions, resumed reads, fed uploads."""

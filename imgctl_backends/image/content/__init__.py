@@ -1,0 +1,1 @@
+"""What images are made of: digests, manifests and the graph they span."""

@@ -1,0 +1,1 @@
+"""The copy engine: plan, stage, publish and verify one image."""

@@ -1,0 +1,1 @@
+"""The OCI distribution API, as a client speaks it."""

@@ -1,0 +1,1 @@
+"""What only Amazon ECR has: passwords, repositories made by template, layers in bulk."""

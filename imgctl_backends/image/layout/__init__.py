@@ -1,0 +1,1 @@
+"""OCI image layouts in the place of a registry."""

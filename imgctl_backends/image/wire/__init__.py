@@ -1,0 +1,1 @@
+"""HTTP to one endpoint: connections, trust, faults, retries and rates."""
