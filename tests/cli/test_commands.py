@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from imgctl_core._version import __version__
 
+from imgctl_core._version import __version__
 from imgctl_core.errors import (
     InvalidSetting,
     NotAuthorized,
