@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imgctl_core.activator import Activator
     from imgctl_core.context import CancelToken, Context, ProgressCounter
     from imgctl_core.hookspecs import API_VERSION, hookimpl
     from imgctl_core.models import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "Activator",
     "Actor",
     "ArtifactRef",
     "CancelToken",
@@ -54,6 +56,7 @@ __all__ = [
 
 _HOME = {
     "API_VERSION": "hookspecs",
+    "Activator": "activator",
     "Actor": "models",
     "ArtifactRef": "models",
     "CancelToken": "context",

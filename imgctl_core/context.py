@@ -144,7 +144,9 @@ class ProgressCounter:
 class Context:
     """What a plugin's method is handed. New fields may come; none will go.
 
-    `deadline` is a `time.monotonic()` value, None for no limit.
+    `deadline` is a `time.monotonic()` value, None for no limit. `scratch` is the item's
+    own, from `plan` to `manifest` of one promotion: what one step found out may save the
+    next one work. A crash forgets it, so no step may need it.
     """
 
     promotion_id: str = ""
@@ -152,6 +154,7 @@ class Context:
     cancel: CancelToken = field(default_factory=CancelToken)
     deadline: float | None = None
     log: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOG
+    scratch: dict[str, object] = field(default_factory=dict)
 
     def remaining(self) -> float | None:
         """Return the seconds left, never negative; None for no limit."""

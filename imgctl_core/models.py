@@ -27,11 +27,12 @@ class Outcome(str, Enum):
     CANCELLED = "cancelled"
     DENIED = "denied"
     CONFLICT = "conflict"
+    ACTIVATED = "activated"
 
     @property
     def good(self) -> bool:
-        """Whether the artifact is at the destination now."""
-        return self in (Outcome.PROMOTED, Outcome.UNCHANGED)
+        """Whether the artifact is at the destination now, and live if that was asked for."""
+        return self in (Outcome.PROMOTED, Outcome.UNCHANGED, Outcome.ACTIVATED)
 
 
 class OnConflict(str, Enum):
@@ -122,7 +123,8 @@ class PromotionItem:
     promoter's `endpoints`. `replace` says that something else at the destination may be
     replaced: it was asked for and the environment allows it. `deep` asks to trust nothing
     that the destination merely says it has. `options` are those of the promoter's
-    `options` that were asked for.
+    `options` that were asked for. `wait` is for activations alone: not to end before
+    caches on the way to people have the new version, too.
     """
 
     text: str
@@ -132,6 +134,7 @@ class PromotionItem:
     replace: bool = False
     deep: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
+    wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from imgctl_core.context import Context
-from imgctl_core.models import ArtifactRef, Plan, PromotionItem
+from imgctl_core.models import JSON, ArtifactRef, Plan, PromotionItem
 
 
 class PluginModel(BaseModel):
@@ -110,6 +110,15 @@ class Promoter(ABC, Generic[EndpointT, SettingsT]):
     @abstractmethod
     def verify(self, plan: Plan, context: Context) -> str:
         """Read the destination again and return the digest that it now holds."""
+
+    def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
+        """Yield what the artifact consists of, one row a part, in a fixed order.
+
+        After `verify` the rows are the promotion's record: what is at the destination
+        now, as far as it is known. After `plan` alone they say what would be done. Not
+        every kind has parts worth listing; nothing is the default.
+        """
+        yield from ()
 
     def describe(self, endpoint: EndpointT) -> str:
         """Return the endpoint as one word for people: an address, never a secret."""

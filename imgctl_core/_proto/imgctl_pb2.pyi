@@ -39,6 +39,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_CANCELLED: _Outcome.ValueType  # 4
     OUTCOME_DENIED: _Outcome.ValueType  # 5
     OUTCOME_CONFLICT: _Outcome.ValueType  # 6
+    OUTCOME_ACTIVATED: _Outcome.ValueType  # 7
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """What became of a promotion, or of one item of it."""
@@ -51,6 +52,7 @@ OUTCOME_FAILED: Outcome.ValueType  # 3
 OUTCOME_CANCELLED: Outcome.ValueType  # 4
 OUTCOME_DENIED: Outcome.ValueType  # 5
 OUTCOME_CONFLICT: Outcome.ValueType  # 6
+OUTCOME_ACTIVATED: Outcome.ValueType  # 7
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 class _OnConflict:
@@ -186,6 +188,8 @@ class Item(_message.Message):
     BYTES_MOUNTED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    MANIFEST_ROWS_FIELD_NUMBER: _builtins.int
+    MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
     kind: _builtins.str
     outcome: Global___Outcome.ValueType
@@ -193,6 +197,9 @@ class Item(_message.Message):
     bytes_copied: _builtins.int
     bytes_present: _builtins.int
     bytes_mounted: _builtins.int
+    manifest_rows: _builtins.int
+    """How many rows GetManifest would send, and the SHA-256 over them; 0 and empty for none."""
+    manifest_digest: _builtins.str
     @_builtins.property
     def error(self) -> Global___Error: ...
     @_builtins.property
@@ -211,10 +218,12 @@ class Item(_message.Message):
         bytes_mounted: _builtins.int = ...,
         error: Global___Error | None = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
+        manifest_rows: _builtins.int = ...,
+        manifest_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_copied", b"bytes_copied", "bytes_mounted", b"bytes_mounted", "bytes_present", b"bytes_present", "digest", b"digest", "error", b"error", "kind", b"kind", "notes", b"notes", "outcome", b"outcome", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_copied", b"bytes_copied", "bytes_mounted", b"bytes_mounted", "bytes_present", b"bytes_present", "digest", b"digest", "error", b"error", "kind", b"kind", "manifest_digest", b"manifest_digest", "manifest_rows", b"manifest_rows", "notes", b"notes", "outcome", b"outcome", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -764,6 +773,291 @@ class PlanPromotionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanPromotionResponse: _TypeAlias = PlanPromotionResponse  # noqa: Y015
+
+@_typing.final
+class ExportPlanRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class OptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REFS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    ON_CONFLICT_FIELD_NUMBER: _builtins.int
+    DEEP_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    destination: _builtins.str
+    on_conflict: Global___OnConflict.ValueType
+    deep: _builtins.bool
+    @_builtins.property
+    def refs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        refs: _abc.Iterable[_builtins.str] | None = ...,
+        source: _builtins.str = ...,
+        destination: _builtins.str = ...,
+        on_conflict: Global___OnConflict.ValueType = ...,
+        deep: _builtins.bool = ...,
+        options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deep", b"deep", "destination", b"destination", "on_conflict", b"on_conflict", "options", b"options", "refs", b"refs", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportPlanRequest: _TypeAlias = ExportPlanRequest  # noqa: Y015
+
+@_typing.final
+class ManifestRow(_message.Message):
+    """One thing that an artifact consists of, as its kind describes it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    """of the item that it belongs to"""
+    json: _builtins.str
+    """one JSON object"""
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ManifestRow: _TypeAlias = ManifestRow  # noqa: Y015
+
+@_typing.final
+class ExportPlanResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """1, 2, 3 … without a gap"""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ManifestRow]: ...
+    @_builtins.property
+    def result(self) -> Global___PlanPromotionResponse: ...
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        rows: _abc.Iterable[Global___ManifestRow] | None = ...,
+        result: Global___PlanPromotionResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "rows", b"rows", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportPlanResponse: _TypeAlias = ExportPlanResponse  # noqa: Y015
+
+@_typing.final
+class GetManifestRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REF_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    ref: _builtins.str
+    """Of one item alone; empty for all."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        ref: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetManifestRequest: _TypeAlias = GetManifestRequest  # noqa: Y015
+
+@_typing.final
+class ManifestEnd(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ManifestEnd: _TypeAlias = ManifestEnd  # noqa: Y015
+
+@_typing.final
+class GetManifestResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """1, 2, 3 … without a gap"""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ManifestRow]: ...
+    @_builtins.property
+    def end(self) -> Global___ManifestEnd: ...
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        rows: _abc.Iterable[Global___ManifestRow] | None = ...,
+        end: Global___ManifestEnd | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "rows", b"rows", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetManifestResponse: _TypeAlias = GetManifestResponse  # noqa: Y015
+
+@_typing.final
+class StartActivationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    """What to make live; without its version when `previous` is set."""
+    environment: _builtins.str
+    previous: _builtins.bool
+    """The version that was live before the one that is now."""
+    wait: _builtins.bool
+    """Don't end before caches on the way to people have it, too."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        previous: _builtins.bool = ...,
+        wait: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "previous", b"previous", "ref", b"ref", "request_id", b"request_id", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartActivationRequest: _TypeAlias = StartActivationRequest  # noqa: Y015
+
+@_typing.final
+class StartActivationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMOTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def promotion(self) -> Global___Promotion: ...
+    def __init__(
+        self,
+        *,
+        promotion: Global___Promotion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartActivationResponse: _TypeAlias = StartActivationResponse  # noqa: Y015
+
+@_typing.final
+class PlanActivationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    environment: _builtins.str
+    previous: _builtins.bool
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        previous: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "previous", b"previous", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanActivationRequest: _TypeAlias = PlanActivationRequest  # noqa: Y015
+
+@_typing.final
+class PlanActivationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    environment: _builtins.str
+    outcome: Global___Outcome.ValueType
+    @_builtins.property
+    def item(self) -> Global___PlannedItem: ...
+    def __init__(
+        self,
+        *,
+        environment: _builtins.str = ...,
+        outcome: Global___Outcome.ValueType = ...,
+        item: Global___PlannedItem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "item", b"item", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanActivationResponse: _TypeAlias = PlanActivationResponse  # noqa: Y015
 
 @_typing.final
 class AuthCheckRequest(_message.Message):

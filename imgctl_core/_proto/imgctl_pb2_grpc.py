@@ -69,6 +69,26 @@ class ImgCtlStub(object):
                 request_serializer=imgctl_dot_v1_dot_imgctl__pb2.PlanPromotionRequest.SerializeToString,
                 response_deserializer=imgctl_dot_v1_dot_imgctl__pb2.PlanPromotionResponse.FromString,
                 _registered_method=True)
+        self.ExportPlan = channel.unary_stream(
+                '/imgctl.v1.ImgCtl/ExportPlan',
+                request_serializer=imgctl_dot_v1_dot_imgctl__pb2.ExportPlanRequest.SerializeToString,
+                response_deserializer=imgctl_dot_v1_dot_imgctl__pb2.ExportPlanResponse.FromString,
+                _registered_method=True)
+        self.GetManifest = channel.unary_stream(
+                '/imgctl.v1.ImgCtl/GetManifest',
+                request_serializer=imgctl_dot_v1_dot_imgctl__pb2.GetManifestRequest.SerializeToString,
+                response_deserializer=imgctl_dot_v1_dot_imgctl__pb2.GetManifestResponse.FromString,
+                _registered_method=True)
+        self.StartActivation = channel.unary_unary(
+                '/imgctl.v1.ImgCtl/StartActivation',
+                request_serializer=imgctl_dot_v1_dot_imgctl__pb2.StartActivationRequest.SerializeToString,
+                response_deserializer=imgctl_dot_v1_dot_imgctl__pb2.StartActivationResponse.FromString,
+                _registered_method=True)
+        self.PlanActivation = channel.unary_unary(
+                '/imgctl.v1.ImgCtl/PlanActivation',
+                request_serializer=imgctl_dot_v1_dot_imgctl__pb2.PlanActivationRequest.SerializeToString,
+                response_deserializer=imgctl_dot_v1_dot_imgctl__pb2.PlanActivationResponse.FromString,
+                _registered_method=True)
         self.ListEnvironments = channel.unary_unary(
                 '/imgctl.v1.ImgCtl/ListEnvironments',
                 request_serializer=imgctl_dot_v1_dot_imgctl__pb2.ListEnvironmentsRequest.SerializeToString,
@@ -134,6 +154,37 @@ class ImgCtlServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportPlan(self, request, context):
+        """The same with every row of the plan's manifest. The last message, and only that one,
+        carries `result`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetManifest(self, request, context):
+        """Sends what an ended promotion left at its destination, row by row. The last message,
+        and only that one, carries `end`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartActivation(self, request, context):
+        """Starts making a version live that its environment holds already, or the one again
+        that was live before. Answers at once; WatchPromotion follows it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanActivation(self, request, context):
+        """Shows what that would do. Writes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEnvironments(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -183,6 +234,26 @@ def add_ImgCtlServicer_to_server(servicer, server):
                     servicer.PlanPromotion,
                     request_deserializer=imgctl_dot_v1_dot_imgctl__pb2.PlanPromotionRequest.FromString,
                     response_serializer=imgctl_dot_v1_dot_imgctl__pb2.PlanPromotionResponse.SerializeToString,
+            ),
+            'ExportPlan': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportPlan,
+                    request_deserializer=imgctl_dot_v1_dot_imgctl__pb2.ExportPlanRequest.FromString,
+                    response_serializer=imgctl_dot_v1_dot_imgctl__pb2.ExportPlanResponse.SerializeToString,
+            ),
+            'GetManifest': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetManifest,
+                    request_deserializer=imgctl_dot_v1_dot_imgctl__pb2.GetManifestRequest.FromString,
+                    response_serializer=imgctl_dot_v1_dot_imgctl__pb2.GetManifestResponse.SerializeToString,
+            ),
+            'StartActivation': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartActivation,
+                    request_deserializer=imgctl_dot_v1_dot_imgctl__pb2.StartActivationRequest.FromString,
+                    response_serializer=imgctl_dot_v1_dot_imgctl__pb2.StartActivationResponse.SerializeToString,
+            ),
+            'PlanActivation': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanActivation,
+                    request_deserializer=imgctl_dot_v1_dot_imgctl__pb2.PlanActivationRequest.FromString,
+                    response_serializer=imgctl_dot_v1_dot_imgctl__pb2.PlanActivationResponse.SerializeToString,
             ),
             'ListEnvironments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEnvironments,
@@ -384,6 +455,114 @@ class ImgCtl(object):
             '/imgctl.v1.ImgCtl/PlanPromotion',
             imgctl_dot_v1_dot_imgctl__pb2.PlanPromotionRequest.SerializeToString,
             imgctl_dot_v1_dot_imgctl__pb2.PlanPromotionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/imgctl.v1.ImgCtl/ExportPlan',
+            imgctl_dot_v1_dot_imgctl__pb2.ExportPlanRequest.SerializeToString,
+            imgctl_dot_v1_dot_imgctl__pb2.ExportPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetManifest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/imgctl.v1.ImgCtl/GetManifest',
+            imgctl_dot_v1_dot_imgctl__pb2.GetManifestRequest.SerializeToString,
+            imgctl_dot_v1_dot_imgctl__pb2.GetManifestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartActivation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imgctl.v1.ImgCtl/StartActivation',
+            imgctl_dot_v1_dot_imgctl__pb2.StartActivationRequest.SerializeToString,
+            imgctl_dot_v1_dot_imgctl__pb2.StartActivationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanActivation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imgctl.v1.ImgCtl/PlanActivation',
+            imgctl_dot_v1_dot_imgctl__pb2.PlanActivationRequest.SerializeToString,
+            imgctl_dot_v1_dot_imgctl__pb2.PlanActivationResponse.FromString,
             options,
             channel_credentials,
             insecure,

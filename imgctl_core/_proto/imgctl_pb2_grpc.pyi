@@ -53,6 +53,20 @@ class ImgCtlStub:
     GetPromotion: _grpc.UnaryUnaryMultiCallable[_imgctl_pb2.GetPromotionRequest, _imgctl_pb2.GetPromotionResponse]
     PlanPromotion: _grpc.UnaryUnaryMultiCallable[_imgctl_pb2.PlanPromotionRequest, _imgctl_pb2.PlanPromotionResponse]
     """Shows what a promotion would do. Writes nothing."""
+    ExportPlan: _grpc.UnaryStreamMultiCallable[_imgctl_pb2.ExportPlanRequest, _imgctl_pb2.ExportPlanResponse]
+    """The same with every row of the plan's manifest. The last message, and only that one,
+    carries `result`.
+    """
+    GetManifest: _grpc.UnaryStreamMultiCallable[_imgctl_pb2.GetManifestRequest, _imgctl_pb2.GetManifestResponse]
+    """Sends what an ended promotion left at its destination, row by row. The last message,
+    and only that one, carries `end`.
+    """
+    StartActivation: _grpc.UnaryUnaryMultiCallable[_imgctl_pb2.StartActivationRequest, _imgctl_pb2.StartActivationResponse]
+    """Starts making a version live that its environment holds already, or the one again
+    that was live before. Answers at once; WatchPromotion follows it.
+    """
+    PlanActivation: _grpc.UnaryUnaryMultiCallable[_imgctl_pb2.PlanActivationRequest, _imgctl_pb2.PlanActivationResponse]
+    """Shows what that would do. Writes nothing."""
     ListEnvironments: _grpc.UnaryUnaryMultiCallable[_imgctl_pb2.ListEnvironmentsRequest, _imgctl_pb2.ListEnvironmentsResponse]
     ListPlugins: _grpc.UnaryUnaryMultiCallable[_imgctl_pb2.ListPluginsRequest, _imgctl_pb2.ListPluginsResponse]
 
@@ -76,6 +90,20 @@ class ImgCtlAsyncStub(ImgCtlStub):
     GetPromotion: _aio.UnaryUnaryMultiCallable[_imgctl_pb2.GetPromotionRequest, _imgctl_pb2.GetPromotionResponse]  # type: ignore[assignment]
     PlanPromotion: _aio.UnaryUnaryMultiCallable[_imgctl_pb2.PlanPromotionRequest, _imgctl_pb2.PlanPromotionResponse]  # type: ignore[assignment]
     """Shows what a promotion would do. Writes nothing."""
+    ExportPlan: _aio.UnaryStreamMultiCallable[_imgctl_pb2.ExportPlanRequest, _imgctl_pb2.ExportPlanResponse]  # type: ignore[assignment]
+    """The same with every row of the plan's manifest. The last message, and only that one,
+    carries `result`.
+    """
+    GetManifest: _aio.UnaryStreamMultiCallable[_imgctl_pb2.GetManifestRequest, _imgctl_pb2.GetManifestResponse]  # type: ignore[assignment]
+    """Sends what an ended promotion left at its destination, row by row. The last message,
+    and only that one, carries `end`.
+    """
+    StartActivation: _aio.UnaryUnaryMultiCallable[_imgctl_pb2.StartActivationRequest, _imgctl_pb2.StartActivationResponse]  # type: ignore[assignment]
+    """Starts making a version live that its environment holds already, or the one again
+    that was live before. Answers at once; WatchPromotion follows it.
+    """
+    PlanActivation: _aio.UnaryUnaryMultiCallable[_imgctl_pb2.PlanActivationRequest, _imgctl_pb2.PlanActivationResponse]  # type: ignore[assignment]
+    """Shows what that would do. Writes nothing."""
     ListEnvironments: _aio.UnaryUnaryMultiCallable[_imgctl_pb2.ListEnvironmentsRequest, _imgctl_pb2.ListEnvironmentsResponse]  # type: ignore[assignment]
     ListPlugins: _aio.UnaryUnaryMultiCallable[_imgctl_pb2.ListPluginsRequest, _imgctl_pb2.ListPluginsResponse]  # type: ignore[assignment]
 
@@ -138,6 +166,44 @@ class ImgCtlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_imgctl_pb2.PlanPromotionResponse, _abc.Awaitable[_imgctl_pb2.PlanPromotionResponse]]:
         """Shows what a promotion would do. Writes nothing."""
+
+    @_abc_1.abstractmethod
+    def ExportPlan(
+        self,
+        request: _imgctl_pb2.ExportPlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_imgctl_pb2.ExportPlanResponse], _abc.AsyncIterator[_imgctl_pb2.ExportPlanResponse]]:
+        """The same with every row of the plan's manifest. The last message, and only that one,
+        carries `result`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetManifest(
+        self,
+        request: _imgctl_pb2.GetManifestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_imgctl_pb2.GetManifestResponse], _abc.AsyncIterator[_imgctl_pb2.GetManifestResponse]]:
+        """Sends what an ended promotion left at its destination, row by row. The last message,
+        and only that one, carries `end`.
+        """
+
+    @_abc_1.abstractmethod
+    def StartActivation(
+        self,
+        request: _imgctl_pb2.StartActivationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_imgctl_pb2.StartActivationResponse, _abc.Awaitable[_imgctl_pb2.StartActivationResponse]]:
+        """Starts making a version live that its environment holds already, or the one again
+        that was live before. Answers at once; WatchPromotion follows it.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanActivation(
+        self,
+        request: _imgctl_pb2.PlanActivationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_imgctl_pb2.PlanActivationResponse, _abc.Awaitable[_imgctl_pb2.PlanActivationResponse]]:
+        """Shows what that would do. Writes nothing."""
 
     @_abc_1.abstractmethod
     def ListEnvironments(
