@@ -1,4 +1,4 @@
-"""Which files make a version visible, and in which order they go.
+"""Which files make a version visible, and in which order files go.
 
 A browser that gets an entry point asks for everything that it names at once, so all
 else must be there first. Within the entry points, what others name goes first as well.
@@ -7,10 +7,29 @@ else must be there first. Within the entry points, what others name goes first a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from fnmatch import translate
 from typing import Final
 
-# What a browser or a host application asks for under a fixed name, other than pages.
+
+class Wave(IntEnum):
+    """When a file goes. Nothing of a wave is sent before the one below it is there."""
+
+    HASHED = 0
+    OTHER = 1
+    #: Web manifests, service workers, JSON and what else is asked for by a fixed name.
+    NAMED = 2
+    PAGE = 3
+    FOLDER_INDEX = 4
+    INDEX = 5
+
+    @property
+    def visible(self) -> bool:
+        """Whether the wave's files are entry points: asked for without being named."""
+        return self >= Wave.NAMED
+
+
 _NAMED: Final = re.compile(
     r"(?:sw|.+-sw|service-?worker.*|ngsw-worker|ngsw|remoteentry(?:[.-].+)?)\.(?:m?js|json)"
     r"|.+\.webmanifest"
@@ -19,32 +38,50 @@ _NAMED: Final = re.compile(
 )
 _PAGE: Final = re.compile(r".*\.html?", re.IGNORECASE | re.DOTALL)
 
-_NOT_YET: Final = 0
+# Bundlers put a hash of the content into names: main.3f2a9c1b.js, chunk-ABCDEF12.js,
+# index-BX3kd9aZ.js (base64url, which may hold the very characters that set it off).
+_HEX: Final = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{8,64}", re.IGNORECASE)
+_LONG: Final = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{16,64}")
+_EIGHT: Final = re.compile(r".*[.~_-]([A-Za-z0-9_-]{8})(?:\..*)?", re.DOTALL)
+_RANDOM: Final = re.compile(r".*[0-9]|.+[A-Z].*[A-Z]")
 
 
-def wave(key: str) -> int:
-    """Return when a file goes: 0 with the assets, then 1, 2, … with the entry points.
+class Order:
+    """Says when each file of a version goes; `extra` are an operator's own entry points.
 
-    1 web manifests, service workers and the like; 2 pages; 3 index pages of folders;
-    4 the version's own index.html.
+    Patterns are those of shells, over the key relative to the version: `*` matches `/`
+    as well.
     """
+
+    def __init__(self, extra: Sequence[str] = ()) -> None:
+        self._extra = re.compile("|".join(map(translate, extra))) if extra else None
+
+    def wave(self, key: str) -> Wave:
+        name = key.rpartition("/")[2]
+        if _PAGE.fullmatch(name):
+            if name.lower() != "index.html":
+                return Wave.PAGE
+            return Wave.INDEX if name == key else Wave.FOLDER_INDEX
+        if _NAMED.fullmatch(name) or (self._extra is not None and self._extra.match(key)):
+            return Wave.NAMED
+        return Wave.HASHED if is_hashed(name) else Wave.OTHER
+
+    def is_entry_point(self, key: str) -> bool:
+        return self.wave(key).visible
+
+    def waves(self, keys: Iterable[str]) -> list[list[str]]:
+        """Return keys wave by wave, without empty ones."""
+        waves: dict[Wave, list[str]] = {}
+        for key in keys:
+            waves.setdefault(self.wave(key), []).append(key)
+        return [waves[wave] for wave in sorted(waves)]
+
+
+def is_hashed(key: str) -> bool:
+    """Return whether a file's name has a hash of its content in it, as far as names tell."""
     name = key.rpartition("/")[2]
-    if _PAGE.fullmatch(name):
-        if name.lower() != "index.html":
-            return 2
-        return 4 if name == key else 3
-    return 1 if _NAMED.fullmatch(name) else _NOT_YET
-
-
-def is_entry_point(key: str) -> bool:
-    return wave(key) != _NOT_YET
-
-
-def entry_waves(keys: Iterable[str]) -> list[list[str]]:
-    """Return the entry points among `keys`, wave by wave; each waits for the one before."""
-    waves: dict[int, list[str]] = {}
-    for key in keys:
-        number = wave(key)
-        if number != _NOT_YET:
-            waves.setdefault(number, []).append(key)
-    return [waves[number] for number in sorted(waves)]
+    parts = re.split(r"[.~_-]", name)
+    if any(_HEX.fullmatch(part) or _LONG.fullmatch(part) for part in parts):
+        return True
+    eight = _EIGHT.fullmatch(name)
+    return eight is not None and _RANDOM.match(eight[1]) is not None
