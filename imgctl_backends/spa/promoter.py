@@ -218,7 +218,8 @@ def _steps(seen: Comparison) -> tuple[Step, ...]:
     steps = copied + replaced
     if len(steps) > _MOST_STEPS:
         assets = [step for step in copied if not is_entry_point(step.subject)]
-        steps = [step for step in steps if step not in set(assets)]
+        named = set(assets)
+        steps = [step for step in steps if step not in named]
         steps.append(Step("copy", count(len(assets)), sum(step.bytes for step in assets)))
     return tuple(sorted(steps, key=lambda step: (wave(step.subject), step.subject)))
 
