@@ -7,7 +7,7 @@ sends `200 OK` before it knows how a copy ends (API reference, CopyObject).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 from xml.parsers import expat
 
@@ -27,8 +27,7 @@ class Refusal:
     condition: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One object of a list. `etag` is without quotes."""
 
     key: str
@@ -91,8 +90,20 @@ def bare(etag: str) -> str:
     return etag.strip().removeprefix("W/").strip('"')
 
 
-def read_copied(body: bytes) -> str:
-    """Return the entity tag of a finished copy.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The object that a finished write made.
+
+    `checksum` is `<algorithm>:<base64>`; it and `version_id` are "" when not told.
+    """
+
+    etag: str
+    checksum: str = ""
+    version_id: str = ""
+
+
+def read_copied(body: bytes) -> Made:
+    """Return what a finished copy made.
 
     Raises:
         Unreadable: the body does not say that the copy was made.
@@ -102,7 +113,12 @@ def read_copied(body: bytes) -> str:
     etag = bare(reader.fields.get("ETag", ""))
     if reader.root != "CopyObjectResult" or not etag:
         raise Unreadable(f"the body is a <{reader.root[:50]}>, not the result of a copy")
-    return etag
+    checksums = (
+        f"{name.removeprefix('Checksum').lower()}:{value}"
+        for name, value in reader.fields.items()
+        if name.startswith("Checksum") and name != "ChecksumType"
+    )
+    return Made(etag, next(checksums, ""))
 
 
 def read_refusal(body: bytes) -> Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -23,12 +23,21 @@ if TYPE_CHECKING:
 
 _UNRESERVED: Final = "/-_.~"
 
+#: boto3's arguments for what a write sets, as the headers that they become.
+_HEADERS: Final = {
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "BucketKeyEnabled": "x-amz-server-side-encryption-bucket-key-enabled",
+    "ACL": "x-amz-acl",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """A version's place in a bucket, and the two ways to it: boto3 and the fast lane.
 
     `base` is the path in front of keys: the bucket's name where it is not in the host.
+    `writing` has the boto3 arguments that every write there has.
     """
 
     place: Place
@@ -36,6 +45,7 @@ class Bucket:
     lane: Lane
     base: str
     custom: bool
+    writing: dict[str, Any] = field(default_factory=dict)
 
     def key(self, relative: str) -> str:
         return self.place.prefix + relative
@@ -54,6 +64,10 @@ class Bucket:
     def guard_headers(self) -> tuple[tuple[str, str], ...]:
         owner = self.place.owner
         return (("x-amz-expected-bucket-owner", owner),) if owner else ()
+
+    def write_headers(self) -> tuple[tuple[str, str], ...]:
+        """Return `writing` as the headers of a request."""
+        return tuple((_HEADERS[name], _text(value)) for name, value in self.writing.items())
 
     @contextmanager
     def sdk(self, action: str) -> Iterator[S3Client]:
@@ -90,7 +104,7 @@ class Buckets:
         Raises:
             ImgctlError: typed, when the bucket can't be used.
         """
-        key = (*endpoint.identity, endpoint.region or "", place.bucket, place.owner)
+        key = (*endpoint.connection, place.bucket, place.owner)
         with self._lock:
             way = self._ways.get(key)
         if way is None:
@@ -98,7 +112,9 @@ class Buckets:
             with self._lock:
                 self._ways[key] = way
         connection = way.connection
-        return Bucket(place, connection.client, way.lane, way.base, connection.custom)
+        return Bucket(
+            place, connection.client, way.lane, way.base, connection.custom, endpoint.writing
+        )
 
     def _find(self, place: Place, endpoint: SpaEndpoint) -> _Way:
         try:
@@ -117,6 +133,10 @@ class Buckets:
             self._ways.clear()
             self._lanes.clear()
         self._connections.close()
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _preflight(client: S3Client, place: Place) -> tuple[Address, str]:

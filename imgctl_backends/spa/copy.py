@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from imgctl_backends.spa import multipart
-from imgctl_backends.spa.answers import Unreadable, read_copied, read_refusal
+from imgctl_backends.spa.answers import Made, Unreadable, read_copied, read_refusal
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.contents import is_still
 from imgctl_backends.spa.dispatch import Again, Call, Dispatcher
-from imgctl_backends.spa.endpoint import SpaSettings
 from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import changed_source, missing_bucket
+from imgctl_backends.spa.faults import changed_source, missing_bucket, taken_by_another
 from imgctl_backends.spa.judge import check
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.pace import Patience
-from imgctl_backends.spa.properties import taken_by_another
+from imgctl_backends.spa.pace import Pace, Patience
 from imgctl_core import Context
 
 _ACTION: Final = "s3:PutObject"
@@ -33,14 +31,14 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """A copy that was made, and the entity tag that the destination gave it.
+    """A copy, and the object that it made.
 
-    An empty one means that the destination refused because something is there, which
-    may be a copy of our own whose answer was lost.
+    None means that the destination refused because something is there, which may be a
+    copy of our own whose answer was lost.
     """
 
     file: File
-    etag: str
+    made: Made | None
 
 
 class Copier(Protocol):
@@ -53,12 +51,19 @@ class ServerSideCopier:
     """Lets S3 copy. One identity must be able to read the source and to write."""
 
     def __init__(
-        self, source: Bucket, destination: Bucket, settings: SpaSettings, patience: Patience
+        self,
+        source: Bucket,
+        destination: Bucket,
+        pace: Pace,
+        patience: Patience,
+        *,
+        tags: bool,
     ) -> None:
         self._source = source
         self._destination = destination
-        self._settings = settings
+        self._pace = pace
         self._patience = patience
+        self._tags = tags
         self._conditional = True
         self._unguarded: set[str] = set()
         self._fixed = self._fixed_headers()
@@ -67,32 +72,28 @@ class ServerSideCopier:
         """Copy all, yield each as it is done.
 
         Raises:
-            ImgctlError: of the first one that failed for good.
+            ImgctlError: see `Dispatcher.run`.
         """
-        small = [copy for copy in copies if copy.file.size <= multipart.SINGLE_COPY_LIMIT]
-        dispatcher = Dispatcher[Copied](
-            self._destination, context, self._patience, self._settings.concurrency
-        )
+        large = [copy for copy in copies if copy.file.size > multipart.SINGLE_COPY_LIMIT]
+        small = copies
+        if large:
+            small = [copy for copy in copies if copy.file.size <= multipart.SINGLE_COPY_LIMIT]
+        dispatcher = Dispatcher[Copied](self._destination, context, self._patience, self._pace)
         for _, copied in dispatcher.run(self._call(copy) for copy in small):
             context.progress.copied(copied.file.size)
             yield copied
-        for copy in copies:
-            if copy.file.size > multipart.SINGLE_COPY_LIMIT:
-                etag = multipart.copy_in_parts(
-                    self._source,
-                    self._destination,
-                    copy.file,
-                    copy.over,
-                    self._settings.copy_tags,
-                    context,
-                )
-                yield Copied(copy.file, etag)
+        for copy in large:
+            made = multipart.copy_in_parts(
+                self._source, self._destination, copy.file, copy.over, self._tags, context
+            )
+            yield Copied(copy.file, made)
 
     def _fixed_headers(self) -> tuple[tuple[str, str], ...]:
         headers = [
             ("x-amz-metadata-directive", "COPY"),
-            ("x-amz-tagging-directive", "COPY" if self._settings.copy_tags else "REPLACE"),
+            ("x-amz-tagging-directive", "COPY" if self._tags else "REPLACE"),
             *self._destination.guard_headers(),
+            *self._destination.write_headers(),
         ]
         if not self._destination.custom:
             # Copying annotations needs two permissions that object copies never needed.
@@ -131,9 +132,12 @@ class ServerSideCopier:
             raise changed_source(self._source.place, copy.file.key)
         check(answer, self._destination, f"{_ACTION} on {self._destination.key(copy.file.key)}")
         try:
-            return Copied(copy.file, read_copied(answer.body))
+            made = read_copied(answer.body)
         except Unreadable as error:
             raise Again(str(error)) from error
+        return Copied(
+            copy.file, replace(made, version_id=answer.headers.get("x-amz-version-id", ""))
+        )
 
     def _precondition(self, copy: Copy, answer: Answer) -> Copied:
         condition = read_refusal(answer.body).condition.lower()
@@ -141,9 +145,9 @@ class ServerSideCopier:
             raise changed_source(self._source.place, copy.file.key)
         if condition or self._source_is_unchanged(copy):
             if copy.over:
-                raise taken_by_another(self._destination, copy.file.key)
+                raise taken_by_another(self._destination.place, copy.file.key)
             # The client's own second try can meet the object that its first one made.
-            return Copied(copy.file, "")
+            return Copied(copy.file, None)
         raise changed_source(self._source.place, copy.file.key)
 
     def _source_is_unchanged(self, copy: Copy) -> bool:

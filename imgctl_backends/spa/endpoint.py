@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from imgctl_backends.spa.references import check_suffix
 from imgctl_core import PluginModel
 
 _OWNER: Final = re.compile(r"[0-9]{12}", re.ASCII)
+#: A key's id, an alias, or either one's ARN.
+_KMS_KEY: Final = re.compile(
+    r"(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/|alias/)?[A-Za-z0-9/_-]{1,250}", re.ASCII
+)
 _REGION: Final = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 
 
@@ -37,6 +41,18 @@ def _check_region(region: str) -> str:
     return region
 
 
+def _check_kms_key(key: str) -> str:
+    if not _KMS_KEY.fullmatch(key):
+        raise ValueError("is no KMS key: give its id, its alias or its ARN")
+    return key
+
+
+def _check_pattern(pattern: str) -> str:
+    if not pattern or pattern.startswith("/") or len(pattern) > 200:
+        raise ValueError("is no pattern of a key below the version, such as config/*.json")
+    return pattern
+
+
 class SpaEndpoint(PluginModel):
     """The table `[environments.<name>.spa]`.
 
@@ -45,6 +61,11 @@ class SpaEndpoint(PluginModel):
     `external_id`) is assumed with the credentials of `profile`. `bucket_owner` is the
     account that must own the bucket; S3 then refuses any other one, for instance a
     bucket that was deleted and registered again by somebody else.
+
+    What is written there gets `kms_key` (with `bucket_key`, which spares S3 most of its
+    calls to KMS) and `acl`; without them the bucket's own defaults hold, and no ACL is
+    sent. `path_style` says whether the bucket's name goes into the path; by default it
+    does for every service but AWS's own.
     """
 
     suffix: Annotated[str, AfterValidator(check_suffix)]
@@ -54,6 +75,16 @@ class SpaEndpoint(PluginModel):
     role_arn: str | None = Field(default=None, min_length=20)
     external_id: str | None = Field(default=None, min_length=2)
     bucket_owner: Annotated[str, AfterValidator(_check_owner)] | None = None
+    path_style: bool | None = None
+    kms_key: Annotated[str, AfterValidator(_check_kms_key)] | None = None
+    bucket_key: bool = True
+    acl: Literal["bucket-owner-full-control", "private", "public-read"] | None = None
+
+    @model_validator(mode="after")
+    def _check_bucket_key(self) -> SpaEndpoint:
+        if "bucket_key" in self.model_fields_set and self.kms_key is None:
+            raise ValueError("bucket_key does nothing without kms_key")
+        return self
 
     @property
     def address(self) -> str:
@@ -69,13 +100,34 @@ class SpaEndpoint(PluginModel):
         """
         return (self.address, self.profile or "", self.role_arn or "", self.external_id or "")
 
+    @property
+    def connection(self) -> tuple[object, ...]:
+        """Return what decides whether two endpoints can share connections."""
+        return (*self.identity, self.region or "", self.path_style)
+
+    @property
+    def writing(self) -> dict[str, Any]:
+        """Return the boto3 arguments that every write there has."""
+        arguments: dict[str, Any] = {}
+        if self.kms_key:
+            arguments |= {
+                "ServerSideEncryption": "aws:kms",
+                "SSEKMSKeyId": self.kms_key,
+                "BucketKeyEnabled": self.bucket_key,
+            }
+        return {**arguments, "ACL": self.acl} if self.acl else arguments
+
 
 class SpaSettings(PluginModel):
     """The table `[plugins.spa]`.
 
     `copy_tags` copies object tags, which needs s3:GetObjectTagging and
-    s3:PutObjectTagging. `concurrency` is the most copies in flight at once.
+    s3:PutObjectTagging. `concurrency` is the most copies in flight at once for one
+    version, `copies_per_second` the most that begin; what S3 takes may be less, and is
+    found out. `entry_points` are patterns of further files that go with the entry points.
     """
 
     copy_tags: bool = True
     concurrency: int = Field(default=128, ge=1, le=250)
+    copies_per_second: int = Field(default=3500, ge=1, le=100_000)
+    entry_points: tuple[Annotated[str, AfterValidator(_check_pattern)], ...] = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from botocore import exceptions as boto
@@ -10,6 +12,7 @@ from imgctl_backends.spa.answers import Refusal, plain
 from imgctl_backends.spa.references import Place
 from imgctl_core.errors import (
     ArtifactNotFound,
+    Conflict,
     EndpointDenied,
     EndpointFailed,
     EndpointNotFound,
@@ -25,6 +28,11 @@ _REGION_CODES: Final = frozenset(
 _DENIED_CODES: Final = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem"})
 _KEY_CODES: Final = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+)
+# As S3 words it since 2024: principal, action, resource, and which policy is in the way.
+_WHO_WHAT_WHERE: Final = re.compile(
+    r"(?:User: )?(?P<principal>arn:[^ ]+) is not authorized to perform: (?P<action>[^ ]+)"
+    r' on resource: "?(?P<resource>arn:[^ "]+)"?'
 )
 _UNREACHABLE: Final = (
     boto.EndpointConnectionError,
@@ -115,11 +123,34 @@ def from_refusal(status: int, refusal: Refusal, place: Place, action: str) -> Im
             fix="check the AWS credentials that imgctl's server runs with",
         )
     if status in (401, 403) or refusal.code in _DENIED_CODES:
-        return EndpointDenied(
-            f"{place} refused {action}: {said}{code}",
-            fix="allow that action to the server's AWS identity, and check bucket_owner if set",
+        return EndpointDenied(f"{place} refused {action}: {said}{code}", fix=_allow(said))
+    if refusal.code == "AccessControlListNotSupported":
+        return EndpointFailed(
+            f"{place} takes no ACLs: its owner owns every object in it",
+            fix=f"take acl out of [environments.{place.environment}.spa]",
         )
     return EndpointFailed(f"{place} refused {action}: {said}{code}")
+
+
+def _allow(said: str) -> str:
+    found = _WHO_WHAT_WHERE.search(said)
+    if found is None:
+        return "allow that action to the server's AWS identity, and check bucket_owner if set"
+    return f"allow {found['action']} on {found['resource']} to {found['principal']}"
+
+
+def all_of(failures: Sequence[tuple[str, ImgctlError]]) -> ImgctlError:
+    """Return one error for all the calls that failed, each with what it was about."""
+    subject, first = failures[0]
+    if len(failures) == 1:
+        return first
+    others = ", ".join(repr(name[:200]) for name, _ in failures[1:4])
+    more = len(failures) - 4
+    return type(first)(
+        f"{len(failures)} files failed: {subject!r}, since {first.message}; also {others}"
+        + (f" and {more} more" if more > 0 else ""),
+        fix=first.fix,
+    )
 
 
 def missing_bucket(place: Place) -> ImgctlError:
@@ -132,6 +163,20 @@ def missing_bucket(place: Place) -> ImgctlError:
     return EndpointNotFound(
         f"{place.environment} has no bucket {place.bucket} for this SPA build",
         fix="create that bucket, or check the build's name",
+    )
+
+
+def changed(place: Place, key: str) -> ImgctlError:
+    """Return the error for an object that is not what it was when it was listed."""
+    return (
+        taken_by_another(place, key) if place.role == "destination" else changed_source(place, key)
+    )
+
+
+def taken_by_another(place: Place, key: str) -> Conflict:
+    return Conflict(
+        f"somebody else wrote {key!r} in {place.url} during the promotion",
+        fix="see who else publishes there, then run the same command again",
     )
 
 

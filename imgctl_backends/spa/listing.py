@@ -1,34 +1,64 @@
-"""Lists what is under a version's prefix."""
+"""Lists what is under a version's prefix: page after page, and large versions in parallel.
+
+ListObjectsV2 gives a thousand keys a call, in the order of their UTF-8 bytes, each page
+from where the one before it ended. When there are many, the keys that are still to come
+are cut into spans, each listed by `start-after` on its own. Nobody knows beforehand where
+the keys lie, so the cuts are guessed from the page before, again and again while some
+spans go on. Servers whose order is another one are found out by the pages themselves, and
+listed one page after the other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 from urllib.parse import quote
 
-from imgctl_backends.spa.answers import Page, Row, Unreadable, read_page
+from imgctl_backends.spa.answers import Page, Unreadable, read_page
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.dispatch import Again, Call, Dispatcher
 from imgctl_backends.spa.fastlane import Answer, Request
 from imgctl_backends.spa.judge import check
+from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.pace import Patience
-from imgctl_backends.spa.references import relative_key
+from imgctl_backends.spa.references import Place, relative_key
+from imgctl_backends.spa.spans import Sight, Span, cut_all, in_order
 from imgctl_core import Context
 from imgctl_core.errors import EndpointFailed
 
 _ACTION: Final = "s3:ListBucket"
+#: Pages that are listed one after the other: most versions have no more.
+_PAGES_IN_TURN: Final = 10
+_SPANS: Final = 16
 
 
 @dataclass(slots=True)
 class Listing:
-    """The files under a version's prefix, by key relative to it.
+    """The files under a version's prefix, in the order in which the server lists them.
 
     `markers` counts the empty objects whose key ends in `/`: consoles and file tools
     leave them for folders. They are no files and are never copied.
     """
 
-    files: dict[str, Row] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
     markers: int = 0
+
+    def add(self, other: Listing) -> None:
+        self.files += other.files
+        self.markers += other.markers
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One page. `last` is its last key, file or not; `more` the token of the next."""
+
+    listing: Listing
+    ordered: bool
+    sight: Sight
+    last: str
+    more: str
 
 
 def list_version(bucket: Bucket, context: Context, patience: Patience) -> Listing:
@@ -37,52 +67,113 @@ def list_version(bucket: Bucket, context: Context, patience: Patience) -> Listin
     Raises:
         EndpointFailed: a key is refused, or the answers make no sense.
     """
-    listing = Listing()
-    more, told = "", set[str]()
-    while True:
-        page = _page(bucket, more, context, patience)
-        for row in page.rows:
-            _take(row, bucket, listing)
-        if not page.more:
-            return listing
-        if page.more in told:
-            raise EndpointFailed(f"{bucket.place} lists in circles")
-        told.add(page.more)
-        more = page.more
+    lister = _Lister(bucket, context, patience)
+    begun = lister.in_turn("", _PAGES_IN_TURN)
+    listing = begun.listing
+    if begun.more:
+        rest = lister.in_spans(begun) if begun.ordered else None
+        listing.add(lister.in_turn(begun.more).listing if rest is None else rest)
+    return listing
 
 
-def _take(row: Row, bucket: Bucket, listing: Listing) -> None:
-    key = relative_key(row.key, bucket.place)
-    if row.size == 0 and (not key or key.endswith("/")):
-        listing.markers += 1
-    elif not key:
-        raise EndpointFailed(
-            f"{bucket.place} has an object named {bucket.place.prefix}, which is refused: "
-            "it is a folder's name with content",
-            fix="remove that object at the source",
+class _Lister:
+    def __init__(self, bucket: Bucket, context: Context, patience: Patience) -> None:
+        self._bucket = bucket
+        self._context = context
+        self._patience = patience
+
+    def in_turn(self, token: str, most: int | None = None) -> _Part:
+        """Return so many pages at most, one after the other, as if they were one."""
+        whole, ordered, before = Listing(), True, ""
+        told, number = {token}, 0
+        while True:
+            (part,) = self._pages([{"continuation-token": token}], [Span("")])
+            whole.add(part.listing)
+            follows = not number or Span(before).begins(part.sight.first)
+            ordered = ordered and part.ordered and follows
+            before, token, number = part.last, part.more, number + 1
+            if not token or number == most:
+                return _Part(whole, ordered, part.sight, part.last, token)
+            if token in told:
+                raise EndpointFailed(f"{self._bucket.place} lists in circles")
+            told.add(token)
+
+    def in_spans(self, begun: _Part) -> Listing | None:
+        """Return all that comes after a page; None when the server's order is not S3's."""
+        done: list[tuple[bytes, Listing]] = []
+        going_on = [(Span(begun.last), begun.sight)]
+        prefix = self._bucket.place.prefix
+        while going_on:
+            spans = cut_all(going_on, _SPANS)
+            parts = self._pages([{"start-after": prefix + span.after} for span in spans], spans)
+            going_on = []
+            for span, part in zip(spans, parts, strict=True):
+                first = part.sight.first
+                if not part.ordered or not (span.begins(first) if first else not part.more):
+                    return None
+                done.append((in_order(first), part.listing))
+                if part.more and span.holds(part.last) and part.last != span.until:
+                    going_on.append((Span(part.last, span.until), part.sight))
+        whole = Listing()
+        for _, listing in sorted(done, key=itemgetter(0)):
+            whole.add(listing)
+        return whole
+
+    def _pages(self, queries: Sequence[dict[str, str]], spans: Sequence[Span]) -> list[_Part]:
+        calls = [
+            self._call(number, query, span)
+            for number, (query, span) in enumerate(zip(queries, spans, strict=True))
+        ]
+        dispatcher = Dispatcher[_Part](self._bucket, self._context, self._patience)
+        parts = {call.subject: part for call, part in dispatcher.run(calls)}
+        return [parts[call.subject] for call in calls]
+
+    def _call(self, number: int, query: dict[str, str], span: Span) -> Call[_Part]:
+        bucket = self._bucket
+        wanted = {
+            **query,
+            "encoding-type": "url",
+            "list-type": "2",
+            "prefix": bucket.place.prefix,
+        }
+        # In alphabetical order, as the signature wants it.
+        text = "&".join(
+            f"{name}={quote(value, safe='')}" for name, value in sorted(wanted.items()) if value
         )
-    else:
-        listing.files[key] = row
+        request = Request("ListObjectsV2", "GET", f"{bucket.base}/?{text}", bucket.guard_headers())
+
+        def read(answer: Answer) -> _Part:
+            check(answer, bucket, _ACTION)
+            try:
+                page = read_page(answer.body)
+            except Unreadable as error:
+                raise Again(str(error)) from error
+            return _part(page, span, bucket.place)
+
+        return Call(f"part {number + 1} of the list of {bucket.place.url}", lambda: request, read)
 
 
-def _page(bucket: Bucket, more: str, context: Context, patience: Patience) -> Page:
-    # In alphabetical order, as the signature wants it.
-    query = {
-        "continuation-token": more,
-        "encoding-type": "url",
-        "list-type": "2",
-        "prefix": bucket.place.prefix,
-    }
-    text = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items() if value)
-    request = Request("ListObjectsV2", "GET", f"{bucket.base}/?{text}", bucket.guard_headers())
-
-    def read(answer: Answer) -> Page:
-        check(answer, bucket, _ACTION)
-        try:
-            return read_page(answer.body)
-        except Unreadable as error:
-            raise Again(str(error)) from error
-
-    call = Call(f"the list of {bucket.place.url}", lambda: request, read)
-    ((_, page),) = Dispatcher[Page](bucket, context, patience).run([call])
-    return page
+def _part(page: Page, span: Span, place: Place) -> _Part:
+    """Return a page's files that lie in the span, with keys relative to the version."""
+    listing = Listing()
+    keys, ordered, before = [], True, b""
+    for listed, size, etag in page.rows:
+        key = relative_key(listed, place)
+        keys.append(key)
+        now = in_order(key)
+        ordered = ordered and (before < now or not before)
+        before = now
+        if not span.holds(key):
+            continue
+        if size == 0 and (not key or key.endswith("/")):
+            listing.markers += 1
+        elif not key:
+            raise EndpointFailed(
+                f"{place} has an object named {place.prefix}, which is refused: "
+                "it is a folder's name with content",
+                fix="remove that object at the source",
+            )
+        else:
+            listing.files.append(File(key, size, etag))
+    sight = Sight(keys[0] if keys else "", "".join(keys))
+    return _Part(listing, ordered, sight, keys[-1] if keys else "", page.more)

@@ -5,26 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from imgctl_core.models import JSON
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """One file of the source version, `key` relative to it.
 
-    `etag` is the source's entity tag as listed; `identity` says what its content is:
-    `etag:…`, or `sha256:…` where the server's entity tags say nothing about content.
-    `seen` is the entity tag that the destination listed when the file was found to be
-    the same there, "" otherwise.
+    `etag` is the source's entity tag as listed. `content` is the SHA-256 of the content
+    in hex where the server's entity tags say nothing about it, "" otherwise. `seen` is
+    the entity tag that the destination listed when the file was found to be the same
+    there, "" otherwise.
+
+    A tuple and not a dataclass: a version may have a million of them.
     """
 
     key: str
     size: int
     etag: str
-    identity: str
+    content: str = ""
     seen: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What says which content this is: `etag:…`, or `sha256:…`."""
+        return f"sha256:{self.content}" if self.content else f"etag:{self.etag.lower()}"
 
 
 def digest(files: Iterable[File]) -> str:
@@ -34,15 +40,15 @@ def digest(files: Iterable[File]) -> str:
     [key, size, identity] in ASCII without spaces, and a newline.
     """
     total = hashlib.sha256()
+    encode = json.JSONEncoder(separators=(",", ":")).encode
     for file in sorted(files, key=lambda file: file.key.encode("utf-8")):
-        row = json.dumps([file.key, file.size, file.identity], separators=(",", ":"))
-        total.update(row.encode("ascii") + b"\n")
+        total.update(encode((file.key, file.size, file.identity)).encode("ascii") + b"\n")
     return f"sha256:{total.hexdigest()}"
 
 
 def to_rows(files: Iterable[File]) -> list[JSON]:
     """Return files as a plan carries them."""
-    return [[file.key, file.size, file.etag, file.identity, file.seen] for file in files]
+    return [list(file) for file in files]
 
 
 def from_rows(data: Mapping[str, JSON]) -> list[File]:
@@ -59,7 +65,7 @@ def from_rows(data: Mapping[str, JSON]) -> list[File]:
 
 def _file(row: JSON) -> File:
     match row:
-        case [str(key), int(size), str(etag), str(identity), str(seen)]:
-            return File(key, size, etag, identity, seen)
+        case [str(key), int(size), str(etag), str(content), str(seen)]:
+            return File(key, size, etag, content, seen)
         case _:
             raise ValueError(f"the plan has a file that can't be read: {row!r}")

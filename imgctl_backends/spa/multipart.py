@@ -14,15 +14,15 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from imgctl_backends.spa.answers import bare
+from imgctl_backends.spa.answers import Made
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.contents import changed
-from imgctl_backends.spa.faults import changed_source
+from imgctl_backends.spa.faults import changed_source, taken_by_another
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.properties import (
     carried,
     if_match,
-    taken_by_another,
+    made,
     unsupported,
     write_guard,
 )
@@ -68,8 +68,8 @@ def finish(
     parts: Iterable[CompletedPartTypeDef],
     guard: dict[str, Any],
     **extra: Any,
-) -> str:
-    """Complete an upload and return the new object's entity tag.
+) -> Made:
+    """Complete an upload and return what it made.
 
     A server that does not know the conditional `guard` is asked without it.
     """
@@ -77,7 +77,7 @@ def finish(
         "Parts": sorted(parts, key=lambda part: part["PartNumber"])
     }
 
-    def complete(guard: dict[str, Any]) -> str:
+    def complete(guard: dict[str, Any]) -> Made:
         done = destination.client.complete_multipart_upload(
             **_where(destination, key),
             UploadId=upload_id,
@@ -85,7 +85,7 @@ def finish(
             **guard,
             **extra,
         )
-        return bare(done["ETag"])
+        return made(done)
 
     try:
         return complete(guard)
@@ -97,8 +97,8 @@ def finish(
 
 def copy_in_parts(
     source: Bucket, destination: Bucket, file: File, over: str, tags: bool, context: Context
-) -> str:
-    """Copy one large file and return its entity tag at the destination.
+) -> Made:
+    """Copy one large file and return what that made at the destination.
 
     `over` is the entity tag of what may be replaced there, "" for nothing.
     """
@@ -108,7 +108,8 @@ def copy_in_parts(
             properties = _properties(source, destination, file, tags, client)
             with upload(destination, file.key, properties) as upload_id:
                 parts = _copy_parts(source, destination, file, upload_id, context)
-                return finish(destination, file.key, upload_id, parts, write_guard(over))
+                guard, size = write_guard(over), file.size
+                return finish(destination, file.key, upload_id, parts, guard, MpuObjectSize=size)
         except ClientError as error:
             raise _explained(error, source, destination, file) from error
 
@@ -117,7 +118,7 @@ def _explained(error: ClientError, source: Bucket, destination: Bucket, file: Fi
     if not changed(error):
         return error
     if error.operation_name == "CompleteMultipartUpload":
-        return taken_by_another(destination, file.key)
+        return taken_by_another(destination.place, file.key)
     return changed_source(source.place, file.key)
 
 
@@ -130,7 +131,7 @@ def _properties(
         **source.guard(),
     }
     head = client.head_object(**there, **if_match(file.etag))
-    properties = carried(head)
+    properties = {**carried(head), **destination.writing}
     if tags:
         found = client.get_object_tagging(**there)["TagSet"]
         if found:

@@ -12,6 +12,8 @@ from enum import IntEnum
 from fnmatch import translate
 from typing import Final
 
+from imgctl_backends.spa.manifest import File
+
 
 class Wave(IntEnum):
     """When a file goes. Nothing of a wave is sent before the one below it is there."""
@@ -68,6 +70,14 @@ class Order:
 
     def is_entry_point(self, key: str) -> bool:
         return self.wave(key).visible
+
+    def split(self, files: Iterable[File]) -> tuple[list[File], list[File]]:
+        """Return the files that nobody sees until they are named, and the entry points."""
+        hidden: list[File] = []
+        entries: list[File] = []
+        for file in files:
+            (entries if self.wave(file.key).visible else hidden).append(file)
+        return hidden, entries
 
     def waves(self, keys: Iterable[str]) -> list[list[str]]:
         """Return keys wave by wave, without empty ones."""

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
 
 from imgctl_backends.spa import references
 from imgctl_backends.spa.bucket import Bucket, Buckets
-from imgctl_backends.spa.compare import Comparer, Comparison
+from imgctl_backends.spa.compare import Comparer
 from imgctl_backends.spa.copy import Copier, ServerSideCopier
 from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
 from imgctl_backends.spa.faults import unreachable
 from imgctl_backends.spa.listing import Listing, list_version
-from imgctl_backends.spa.manifest import File, digest, from_rows, to_rows
-from imgctl_backends.spa.order import entry_waves, is_entry_point, wave
-from imgctl_backends.spa.pace import Patience
+from imgctl_backends.spa.manifest import File, from_rows
+from imgctl_backends.spa.order import Order
+from imgctl_backends.spa.pace import Pace, Patience
+from imgctl_backends.spa.planning import make_plan, manifest_rows
 from imgctl_backends.spa.references import Place, bucket_name
 from imgctl_backends.spa.sources import identified
 from imgctl_backends.spa.stream import StreamingCopier
-from imgctl_backends.spa.transfer import Transfer, conflict, count
+from imgctl_backends.spa.trail import Trail
+from imgctl_backends.spa.transfer import Transfer, conflict
 from imgctl_backends.spa.waiting import both
-from imgctl_core import ArtifactRef, Context, Plan, Promoter, PromotionItem, Step
+from imgctl_core import ArtifactRef, Context, Plan, Promoter, PromotionItem
 from imgctl_core.errors import ArtifactNotFound, EndpointNotFound, InternalError
+from imgctl_core.models import JSON
 
 #: Seconds that opening both buckets may take before an endpoint counts as unreachable.
 OPEN_WITHIN: Final = 20.0
-#: More files than anybody reads: the assets among them become one line of the plan.
-_MOST_STEPS: Final = 1000
 
 
 class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
@@ -35,7 +36,8 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
     A version is everything under `<version>/` in the bucket `<name>-<suffix>`. Files
     that exist at the destination and are the same are left alone; one that differs is a
     conflict; nothing is ever deleted. Assets go in `stage`, which shows nothing to
-    anybody, because nothing names them yet; entry points go in `publish`.
+    anybody, because nothing names them yet; entry points go in `publish`. Each step
+    leaves a trail for the next ones, which saves lists and never guards.
     """
 
     kind: ClassVar[str] = references.KIND
@@ -48,6 +50,7 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
     def __init__(self, settings: SpaSettings, endpoints: Mapping[str, SpaEndpoint]) -> None:
         super().__init__(settings, endpoints)
         self.patience = Patience()
+        self._order = Order(settings.entry_points)
         self._buckets = Buckets()
 
     def parse(self, text: str) -> ArtifactRef:
@@ -66,36 +69,46 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
         files = identified(source, here, context)
         seen = Comparer(source, destination, context, self.patience).compare(files, there.files)
         if seen.different and not item.replace:
-            raise conflict(destination, [file.key for file, _ in seen.different])
-        return _plan(item, source, destination, (here, there), files, seen, context)
+            keys = [file.key for file, _ in seen.different]
+            raise conflict(destination, keys, self._order)
+        plan = make_plan(item, (source, destination), (here, there), files, seen, self._order)
+        if plan.data["files_not_in_source"]:
+            context.progress.note(
+                f"{destination.place.url} holds {plan.data['files_not_in_source']} files "
+                "that the source does not have; they stay"
+            )
+        trail = Trail.of(context)
+        trail.begin(_files(plan), self._order)
+        trail.saw(seen)
+        return plan
 
     def stage(self, plan: Plan, context: Context) -> None:
         transfer = self._transfer(plan, context)
-        files = _files(plan)
-        assets = [file for file in files if not is_entry_point(file.key)]
-        context.progress.total(sum(file.size for file in files))
-        seen = transfer.look(assets)
-        copies = transfer.copies(seen)
-        context.progress.present(sum(file.size for file in seen.same))
+        trail = transfer.trail
+        seen = trail.seen if trail.fresh and trail.seen else transfer.look(trail.files)
+        hidden = {file.key for file in trail.hidden}
+        context.progress.total(sum(file.size for file in trail.files))
+        context.progress.present(sum(file.size for file in seen.same if file.key in hidden))
+        todo = hidden - {key for key, copied in trail.written.items() if copied.made}
+        copies = [copy for copy in transfer.copies(seen) if copy.file.key in todo]
         if copies:
-            transfer.prove(assets, transfer.bring(copies))
+            transfer.bring(copies)
+            transfer.prove(trail.hidden)
+            trail.saw()
 
     def publish(self, plan: Plan, context: Context) -> None:
         transfer = self._transfer(plan, context)
-        files = _files(plan)
-        seen = transfer.look(files)
-        copies = {copy.file.key: copy for copy in transfer.copies(seen)}
-        context.progress.present(sum(f.size for f in seen.same if is_entry_point(f.key)))
-        # Assets are here only when they went away, or changed, after they were staged.
-        written = transfer.bring([c for key, c in copies.items() if not is_entry_point(key)])
-        if written:
-            transfer.prove([file for file in files if not is_entry_point(file.key)], written)
-        for keys in entry_waves(copies):
-            context.check()
-            written = transfer.bring([copies[key] for key in keys])
-            refused = [key for key, etag in written.items() if not etag]
-            if refused:
-                transfer.prove([copies[key].file for key in refused], dict.fromkeys(refused, ""))
+        trail = transfer.trail
+        # Assets are missing only when they went away after they were staged.
+        seen = transfer.look_at(trail.entries) if trail.fresh else transfer.look(trail.files)
+        copies = transfer.copies(seen)
+        entries = {file.key for file in trail.entries}
+        context.progress.present(sum(file.size for file in seen.same if file.key in entries))
+        late = [copy for copy in copies if copy.file.key not in entries]
+        if late:
+            transfer.bring(late)
+            transfer.prove(trail.hidden)
+        transfer.bring([copy for copy in copies if copy.file.key in entries])
 
     def verify(self, plan: Plan, context: Context) -> str:
         """Return the plan's digest when every file is there and is the source's.
@@ -105,8 +118,12 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
         Raises:
             VerificationFailed: some file is not; names a few.
         """
-        self._transfer(plan, context).prove(_files(plan))
+        transfer = self._transfer(plan, context)
+        transfer.trail.files = transfer.prove(transfer.trail.files).same
         return plan.digest
+
+    def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
+        return manifest_rows(plan, Trail.of(context))
 
     def describe(self, endpoint: SpaEndpoint) -> str:
         where = f"{endpoint.endpoint_url}/" if endpoint.endpoint_url else "s3://"
@@ -121,14 +138,35 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
 
     def _transfer(self, plan: Plan, context: Context) -> Transfer:
         source, destination = self._open(plan.item, context)
-        copier = self._copier(plan.item, source, destination)
-        return Transfer(source, destination, copier, self.patience, plan.item.replace, context)
+        trail = Trail.of(context)
+        if not trail.files:
+            trail.begin(_files(plan), self._order)
+        return Transfer(
+            source,
+            destination,
+            self._copiers(plan.item, source, destination),
+            self._order,
+            self.patience,
+            plan.item.replace,
+            trail,
+            context,
+        )
 
-    def _copier(self, item: PromotionItem, source: Bucket, destination: Bucket) -> Copier:
+    def _copiers(self, item: PromotionItem, source: Bucket, destination: Bucket) -> list[Copier]:
+        """Return what may be able to copy, what is fastest first."""
         one, other = self._endpoint(item.source), self._endpoint(item.destination)
-        if one.identity == other.identity:
-            return ServerSideCopier(source, destination, self.settings, self.patience)
-        return StreamingCopier(source, destination, self.settings)
+        settings = self.settings
+        copiers: list[Copier] = []
+        if one.address == other.address:
+            pace = Pace(settings.concurrency, settings.copies_per_second)
+            copiers.append(
+                ServerSideCopier(source, destination, pace, self.patience, tags=settings.copy_tags)
+            )
+        if one.identity != other.identity:
+            copiers.append(
+                StreamingCopier(source, destination, settings.concurrency, tags=settings.copy_tags)
+            )
+        return copiers
 
     def _open(self, item: PromotionItem, context: Context) -> tuple[Bucket, Bucket]:
         places = self._place(item, "source"), self._place(item, "destination")
@@ -159,69 +197,6 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
                 fix=f"set [environments.{environment}.spa] suffix in the server's settings",
             )
         return endpoint
-
-
-def _plan(
-    item: PromotionItem,
-    source: Bucket,
-    destination: Bucket,
-    listings: tuple[Listing, Listing],
-    files: Sequence[File],
-    seen: Comparison,
-    context: Context,
-) -> Plan:
-    here, there = listings
-    total, present = digest(files), sum(file.size for file in seen.same)
-    known = {file.key: file for file in seen.same}
-    extra = there.files.keys() - here.files.keys()
-    if extra:
-        context.log.warning(
-            "%s holds %d files that the source does not have; they stay",
-            destination.place.url,
-            len(extra),
-        )
-    copied = [*seen.missing, *(file for file, _ in seen.different)]
-    return Plan(
-        item=item,
-        digest=total,
-        current=_current(total, destination, there, seen),
-        bytes_to_copy=sum(file.size for file in copied),
-        bytes_present=present,
-        steps=_steps(seen),
-        data={
-            "source": source.place.url,
-            "destination": destination.place.url,
-            "markers_skipped": here.markers,
-            "files_not_in_source": len(extra),
-            "files": to_rows(known.get(file.key, file) for file in files),
-        },
-    )
-
-
-def _current(total: str, destination: Bucket, there: Listing, seen: Comparison) -> str | None:
-    """Return the digest of what people get at the destination, None when it is nothing.
-
-    Assets alone are nothing: no entry point names them yet.
-    """
-    if not seen.missing and not seen.different:
-        return total
-    if not seen.different and not any(is_entry_point(key) for key in there.files):
-        return None
-    return digest(
-        File(key, row.size, row.etag, f"etag:{row.etag}") for key, row in there.files.items()
-    )
-
-
-def _steps(seen: Comparison) -> tuple[Step, ...]:
-    copied = [Step("copy", file.key, file.size) for file in seen.missing]
-    replaced = [Step("replace", file.key, file.size) for file, _ in seen.different]
-    steps = copied + replaced
-    if len(steps) > _MOST_STEPS:
-        assets = [step for step in copied if not is_entry_point(step.subject)]
-        named = set(assets)
-        steps = [step for step in steps if step not in named]
-        steps.append(Step("copy", count(len(assets)), sum(step.bytes for step in assets)))
-    return tuple(sorted(steps, key=lambda step: (wave(step.subject), step.subject)))
 
 
 def _files(plan: Plan) -> list[File]:

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_core.errors import Conflict
+from imgctl_backends.spa.answers import Made, bare
 
 _CARRIED: Final = (
     "CacheControl",
@@ -35,6 +34,16 @@ def carried(answer: Mapping[str, Any]) -> dict[str, Any]:
     return properties
 
 
+def made(answer: Mapping[str, Any]) -> Made:
+    """Return what boto3's answer to a write says of the object that is there now."""
+    checksums = (
+        f"{name.removeprefix('Checksum').lower()}:{value}"
+        for name, value in answer.items()
+        if name.startswith("Checksum") and name != "ChecksumType"
+    )
+    return Made(bare(answer["ETag"]), next(checksums, ""), answer.get("VersionId", ""))
+
+
 def if_match(etag: str) -> dict[str, Any]:
     """Return the boto3 argument that ties a read to one state of an object."""
     return {"IfMatch": f'"{etag}"'} if etag else {}
@@ -52,10 +61,3 @@ def unsupported(error: ClientError) -> bool:
     """Return whether a server says that it does not know what it was asked to do."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return status == 501 or error.response.get("Error", {}).get("Code") == "NotImplemented"
-
-
-def taken_by_another(destination: Bucket, key: str) -> Conflict:
-    return Conflict(
-        f"somebody else wrote {key!r} in {destination.place.url} during the promotion",
-        fix="see who else publishes there, then run the same command again",
-    )

@@ -21,6 +21,8 @@ _BAD_STARTS: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _BAD_ENDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 _LONGEST_KEY: Final = 1024
+_DOTS: Final = re.compile(r"(?:^|/)\.\.?(?:/|$)")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,11 @@ def relative_key(key: str, place: Place) -> str:
     relative = key.removeprefix(place.prefix)
     if not key.startswith(place.prefix):
         problem = f"it is not under {place.prefix}"
-    elif any(part in (".", "..") for part in relative.split("/")):
+    elif _DOTS.search(relative):
         problem = "it has '.' or '..' as a part"
-    elif any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in key):
+    elif _CONTROL.search(key):
         problem = "it has control characters in it"
-    elif len(key.encode("utf-8", "surrogatepass")) > _LONGEST_KEY:
+    elif len(key) * 4 > _LONGEST_KEY < len(key.encode("utf-8", "surrogatepass")):
         problem = "it is longer than 1,024 bytes"
     else:
         return relative

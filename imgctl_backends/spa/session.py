@@ -68,7 +68,7 @@ class Connections:
         Raises:
             botocore.exceptions.BotoCoreError: the settings or credentials can't be used.
         """
-        key = (*endpoint.identity, endpoint.region or "")
+        key = endpoint.connection
         with self._lock:
             if key not in self._made:
                 self._made[key] = _connect(endpoint)
@@ -103,12 +103,14 @@ def _connect(endpoint: SpaEndpoint) -> Connection:
         raise NoCredentialsError
     # A bucket's name before the host's needs DNS and certificates that only AWS has.
     custom = bool(endpoint.address)
-    client = _client(session, endpoint.endpoint_url, path_style=custom)
+    path_style = custom if endpoint.path_style is None else endpoint.path_style
+    client = _client(session, endpoint.endpoint_url, path_style=path_style)
     if not endpoint.endpoint_url and _is_aws(client) is custom:
         # Configuration files and AWS_IGNORE_CONFIGURED_ENDPOINT_URLS have their say too.
-        client.close()
         custom = not custom
-        client = _client(session, endpoint.endpoint_url, path_style=custom)
+        if endpoint.path_style is None:
+            client.close()
+            client = _client(session, endpoint.endpoint_url, path_style=custom)
     bundle: Any = core.get_config_variable("ca_bundle") or os.environ.get(
         "REQUESTS_CA_BUNDLE", True
     )
@@ -126,7 +128,7 @@ def _client(session: boto3.Session, url: str | None, *, path_style: bool) -> S3C
         max_pool_connections=_POOL,
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         user_agent_extra="imgctl",
-        s3={"addressing_style": "path"} if path_style else None,
+        s3={"addressing_style": "path" if path_style else "auto"},
     )
     return session.client("s3", endpoint_url=url, config=config)
 

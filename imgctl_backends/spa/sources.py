@@ -21,19 +21,15 @@ def identified(source: Bucket, listing: Listing, context: Context) -> list[File]
     That is the entity tag where it is a hash, and else, after reading the file once,
     the SHA-256 of its content.
     """
-    files, silent = [], []
-    for key, row in listing.files.items():
-        if speaks_of_content(row.etag):
-            files.append(File(key, row.size, row.etag, f"etag:{row.etag.lower()}"))
-        else:
-            silent.append((key, row))
+    files: list[File] = []
+    silent: list[File] = []
+    for file in listing.files:
+        (files if speaks_of_content(file.etag) else silent).append(file)
     if silent:
         with pool(_READERS, "identify") as executor:
             jobs = {
-                executor.submit(sha256, source, key, row.etag, context): (key, row)
-                for key, row in silent
+                executor.submit(sha256, source, file.key, file.etag, context): file
+                for file in silent
             }
-            for job in settle(jobs, context):
-                key, row = jobs[job]
-                files.append(File(key, row.size, row.etag, f"sha256:{job.result()}"))
+            files += [jobs[job]._replace(content=job.result()) for job in settle(jobs, context)]
     return files

@@ -16,25 +16,25 @@ from zlib import crc32
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from imgctl_backends.spa.answers import bare
+from imgctl_backends.spa.answers import Made
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.contents import changed
 from imgctl_backends.spa.copy import Copied, Copy
-from imgctl_backends.spa.endpoint import SpaSettings
-from imgctl_backends.spa.faults import changed_source, from_sdk
+from imgctl_backends.spa.dispatch import MOST_FAILURES
+from imgctl_backends.spa.faults import all_of, changed_source, from_sdk, taken_by_another
 from imgctl_backends.spa.identity import is_md5, whole_checksums
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.multipart import finish, upload
 from imgctl_backends.spa.properties import (
     carried,
     if_match,
-    taken_by_another,
+    made,
     unsupported,
     write_guard,
 )
 from imgctl_backends.spa.waiting import pool, settle
 from imgctl_core import Context
-from imgctl_core.errors import EndpointFailed
+from imgctl_core.errors import EndpointDenied, EndpointFailed, EndpointUnreachable, ImgctlError
 
 PART_SIZE: Final = 8 * 1024**2
 _MOST_PARTS: Final = 10_000
@@ -44,22 +44,45 @@ _AT_ONCE: Final = 8
 class StreamingCopier:
     """GET here, PUT there, with the checksum carried from end to end."""
 
-    def __init__(self, source: Bucket, destination: Bucket, settings: SpaSettings) -> None:
+    def __init__(self, source: Bucket, destination: Bucket, most: int, *, tags: bool) -> None:
         self._source = source
         self._destination = destination
-        self._settings = settings
+        self._most = most
+        self._with_tags = tags
         self._conditional = True
 
     def copy(self, copies: Sequence[Copy], context: Context) -> Iterator[Copied]:
-        """Copy all, yield each as it is done.
+        """Copy all, yield each as it is done; those that failed are tried again at the end.
 
         Raises:
-            ImgctlError: of the first one that failed for good.
+            ImgctlError: for all that failed for good.
         """
-        with pool(min(_AT_ONCE, self._settings.concurrency), "stream") as executor:
-            jobs = [executor.submit(self._one, copy, context) for copy in copies]
+        todo = list(copies)
+        for last in (False, True):
+            failed: list[tuple[Copy, ImgctlError]] = []
+            for copy, result in self._each(todo, context):
+                if isinstance(result, Copied):
+                    yield result
+                else:
+                    failed.append((copy, result))
+                    if len(failed) >= MOST_FAILURES:
+                        raise all_of([(copy.file.key, error) for copy, error in failed])
+            if not failed:
+                return
+            if last or any(isinstance(error, EndpointDenied) for _, error in failed):
+                raise all_of([(copy.file.key, error) for copy, error in failed])
+            todo = [copy for copy, _ in failed]
+
+    def _each(
+        self, copies: Sequence[Copy], context: Context
+    ) -> Iterator[tuple[Copy, Copied | ImgctlError]]:
+        with pool(min(_AT_ONCE, self._most), "stream") as executor:
+            jobs = {executor.submit(self._one, copy, context): copy for copy in copies}
             for job in settle(jobs, context):
-                yield job.result()
+                try:
+                    yield jobs[job], job.result()
+                except (EndpointDenied, EndpointFailed, EndpointUnreachable) as error:
+                    yield jobs[job], error
 
     def _one(self, copy: Copy, context: Context) -> Copied:
         context.check()
@@ -69,9 +92,9 @@ class StreamingCopier:
         except ClientError as error:  # the destination's: the source's are mapped inside
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if status == 412 and copy.over:
-                raise taken_by_another(self._destination, copy.file.key) from error
+                raise taken_by_another(self._destination.place, copy.file.key) from error
             if status == 412:
-                return Copied(copy.file, "")
+                return Copied(copy.file, None)
             if guard and unsupported(error):
                 self._conditional = False
                 return self._one(copy, context)
@@ -80,7 +103,7 @@ class StreamingCopier:
         except BotoCoreError as error:
             raise from_sdk(error, self._destination.place, "s3:PutObject") from error
 
-    def _carry(self, file: File, guard: dict[str, Any], context: Context) -> str:
+    def _carry(self, file: File, guard: dict[str, Any], context: Context) -> Made:
         tags = self._tags(file)
         with self._source.sdk(f"s3:GetObject on {self._source.key(file.key)}") as client:
             try:
@@ -96,7 +119,7 @@ class StreamingCopier:
                     raise changed_source(self._source.place, file.key) from error
                 raise
         with closing(answer["Body"]) as body:
-            properties = {**carried(answer), **tags}
+            properties = {**carried(answer), **tags, **self._destination.writing}
             headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
             source = _Source(self._source, file, body, headers, context)
             checksum = _checksum(headers)
@@ -105,7 +128,7 @@ class StreamingCopier:
             return self._parts(source, properties, checksum, guard)
 
     def _tags(self, file: File) -> dict[str, Any]:
-        if not self._settings.copy_tags:
+        if not self._with_tags:
             return {}
         with self._source.sdk(f"s3:GetObjectTagging on {self._source.key(file.key)}") as client:
             try:
@@ -129,7 +152,7 @@ class StreamingCopier:
         properties: dict[str, Any],
         checksum: dict[str, Any],
         guard: dict[str, Any],
-    ) -> str:
+    ) -> Made:
         content = source.read(source.file.size)
         source.finish()
         done = self._destination.client.put_object(
@@ -140,7 +163,7 @@ class StreamingCopier:
             Body=content,
         )
         source.count(len(content))
-        return bare(done["ETag"])
+        return made(done)
 
     def _parts(
         self,
@@ -148,7 +171,7 @@ class StreamingCopier:
         properties: dict[str, Any],
         checksum: dict[str, Any],
         guard: dict[str, Any],
-    ) -> str:
+    ) -> Made:
         file = source.file
         size = max(PART_SIZE, -(-file.size // _MOST_PARTS))
         algorithm, whole = dict[str, Any](), dict[str, Any]()

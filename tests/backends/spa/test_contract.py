@@ -60,8 +60,15 @@ class TestServerSide(PromoterContract):
 class TestStreaming(PromoterContract):
     @pytest.fixture
     def harness(
-        self, stub: Any, make_bench: Any, reply: Any, monkeypatch: pytest.MonkeyPatch, home: Any
+        self,
+        stub: Any,
+        make_bench: Any,
+        reply: Any,
+        fail: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        home: Any,
     ) -> PromoterHarness:
+        stub.faults.append(lambda asked: fail(403, "AccessDenied") if asked.copies else None)
         (home / "aws").write_text(
             "[profile prod]\naws_access_key_id = prod\naws_secret_access_key = imgctltestsecret\n"
         )

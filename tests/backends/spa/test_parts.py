@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from imgctl_backends.spa.answers import Unreadable, bare, read_copied, read_page, read_refusal
+from imgctl_backends.spa.answers import (
+    Made,
+    Unreadable,
+    bare,
+    read_copied,
+    read_page,
+    read_refusal,
+)
 from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
 from imgctl_backends.spa.identity import compare_checksums, same_tag, whole_checksums
 from imgctl_backends.spa.manifest import File, digest, from_rows, to_rows
-from imgctl_backends.spa.order import entry_waves, is_entry_point, wave
-from imgctl_backends.spa.pace import Patience, Window
+from imgctl_backends.spa.order import Order, Wave, is_hashed
+from imgctl_backends.spa.pace import Pace, Patience
 from imgctl_backends.spa.references import bucket_name, check_suffix, parse
 from imgctl_core.errors import InvalidReference
 
@@ -75,23 +82,44 @@ def test_settings_have_bounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "number"),
-    [("app.js", 0), ("assets/index.abc.js", 0), ("assets/manifest.abc.json", 0), ("sworn.js", 0),
-     ("data/sw/a.js", 0), ("robots.txt", 0), ("index.html.gz", 0), ("sw.js", 1), ("x/SW.js", 1),
-     ("service-worker.js", 1), ("serviceWorker.abc.js", 1), ("firebase-messaging-sw.js", 1),
-     ("ngsw-worker.js", 1), ("ngsw.json", 1), ("site.webmanifest", 1), ("manifest.json", 1),
-     ("asset-manifest.json", 1), ("remoteEntry.js", 1), ("remoteEntry.abc.js", 1),
-     ("version.json", 1), ("about.html", 2), ("a/b.HTM", 2), ("docs/index.html", 3),
-     ("index.html", 4), ("a\u2028b.html", 2)],
+    ("key", "wave"),
+    [("app.js", Wave.OTHER), ("assets/index.abc.js", Wave.OTHER), ("sworn.js", Wave.OTHER),
+     ("assets/manifest.abc.json", Wave.OTHER), ("data/sw/a.js", Wave.OTHER),
+     ("robots.txt", Wave.OTHER), ("index.html.gz", Wave.OTHER),
+     ("assets/app.3f2a9c1b.js", Wave.HASHED), ("manifest.3f2a9c1b.json", Wave.HASHED),
+     ("sw.js", Wave.NAMED), ("x/SW.js", Wave.NAMED), ("service-worker.js", Wave.NAMED),
+     ("serviceWorker.abc.js", Wave.NAMED), ("firebase-messaging-sw.js", Wave.NAMED),
+     ("ngsw-worker.js", Wave.NAMED), ("ngsw.json", Wave.NAMED), ("site.webmanifest", Wave.NAMED),
+     ("manifest.json", Wave.NAMED), ("asset-manifest.json", Wave.NAMED),
+     ("remoteEntry.js", Wave.NAMED), ("remoteEntry.abc.js", Wave.NAMED),
+     ("version.json", Wave.NAMED), ("config/env/a.js", Wave.NAMED), ("about.html", Wave.PAGE),
+     ("a/b.HTM", Wave.PAGE), ("docs/index.html", Wave.FOLDER_INDEX), ("index.html", Wave.INDEX),
+     ("a\u2028b.html", Wave.PAGE)],
 )  # fmt: skip
-def test_order(key: str, number: int) -> None:
-    assert wave(key) == number
-    assert is_entry_point(key) is bool(number)
+def test_order(key: str, wave: Wave) -> None:
+    order = Order(["config/*.js", "*.never"])
+    assert order.wave(key) is wave
+    assert order.is_entry_point(key) is (wave >= Wave.NAMED)
 
 
 def test_waves_come_in_order_without_empty_ones() -> None:
-    keys = ["index.html", "a.js", "sw.js", "x.html", "y.html"]
-    assert entry_waves(keys) == [["sw.js"], ["x.html", "y.html"], ["index.html"]]
+    keys = ["index.html", "a.js", "sw.js", "x.html", "b.0123abcd.js", "y.html"]
+    waves = [["b.0123abcd.js"], ["a.js"], ["sw.js"], ["x.html", "y.html"], ["index.html"]]
+    assert Order().waves(keys) == waves
+
+
+@pytest.mark.parametrize(
+    ("name", "hashed"),
+    [("main.3f2a9c1b.js", True), ("index-BX3kd9aZ.js", True), ("index-B-x3kd9a.js", True),
+     ("chunk-ABCDEF12.js", True), ("app~31ecd969.js", True), ("2f3e4d5a6b7c.css", True),
+     ("a/logo.6ce24c58023cc2f8fd88fe9d219db6c6.svg", True), ("a/index-DfGhKlMn.css", True),
+     ("logo.png", False), ("polyfills-es2015.js", False), ("user-fullName.js", False),
+     ("angular-material18.js", False), ("bootstrap.min.css", False), ("deadbeef.js", False),
+     ("jquery-3.6.0.min.js", False), ("react-dom.production.min.js", False),
+     ("fonts/roboto-v20-latin-regular.woff2", False), ("3f2a9c1b/app.js", False)],
+)  # fmt: skip
+def test_names_with_a_hash_in_them(name: str, hashed: bool) -> None:
+    assert is_hashed(name) is hashed
 
 
 @pytest.mark.parametrize("text", ['"abc"', "abc", 'W/"abc"', ' "abc" '])
@@ -112,7 +140,12 @@ def test_what_says_nothing_of_a_copy(body: bytes) -> None:
 
 def test_a_copy_result() -> None:
     body = b'<CopyObjectResult xmlns="x"><ETag>&quot;ab-2&quot;</ETag></CopyObjectResult>'
-    assert read_copied(body) == "ab-2"
+    assert read_copied(body) == Made("ab-2")
+    whole = (
+        b"<CopyObjectResult><ETag>a</ETag><ChecksumCRC64NVME>xyz=</ChecksumCRC64NVME>"
+        b"<ChecksumType>FULL_OBJECT</ChecksumType></CopyObjectResult>"
+    )
+    assert read_copied(whole) == Made("a", "crc64nvme:xyz=")
 
 
 def test_refusals_are_one_clean_line() -> None:
@@ -168,7 +201,7 @@ def test_checksums_of_different_algorithms_say_nothing() -> None:
 
 
 def test_the_digest_is_the_documented_one() -> None:
-    files = [File("é.js", 2, "t", "etag:t"), File("a.js", 1, "t", "etag:u")]
+    files = [File("é.js", 2, "T"), File("a.js", 1, "u")]
     assert digest(files) == digest(reversed(files))
     # sha256 of: ["a.js",1,"etag:u"]\n["\u00e9.js",2,"etag:t"]\n
     assert digest(files) == (
@@ -177,7 +210,7 @@ def test_the_digest_is_the_documented_one() -> None:
 
 
 def test_files_survive_a_plan() -> None:
-    files = [File("a", 1, "t", "etag:t", "s")]
+    files = [File("a", 1, "t", "c", "s")]
     assert from_rows({"files": to_rows(files)}) == files
     for data in ({}, {"files": [["a", "1", "t", "i", ""]]}, {"files": [["a"]]}):
         with pytest.raises(ValueError, match="the plan has"):
@@ -185,31 +218,40 @@ def test_files_survive_a_plan() -> None:
 
 
 def test_the_window_grows_fast_then_carefully_and_halves_once_per_burst() -> None:
-    window = Window(100)
+    pace = Pace(100, 1000)
     for _ in range(10):
-        window.grow()
-    assert window.size == 42
-    window.shrink(10.0)
-    window.shrink(10.5)  # the same burst
-    assert window.size == 21
+        pace.succeeded()
+    assert pace.window == 42
+    pace.throttled(10.0)
+    pace.throttled(10.5)  # the same burst
+    assert pace.window == 21
     for _ in range(21):
-        window.grow()
-    assert window.size == 21
-    window.grow()
-    assert window.size == 22
-    window.shrink(11.5)
-    assert window.size == 11
+        pace.succeeded()
+    assert pace.window == 21
+    pace.succeeded()
+    assert pace.window == 22
+    pace.throttled(11.5)
+    assert pace.window == 11
     for second in range(12, 100, 2):
-        window.shrink(float(second))
-    assert window.size == 2
-    assert Window(1).size == 1
+        pace.throttled(float(second))
+    assert pace.window == 2
+    assert Pace(1, 1000).window == 1
 
 
 def test_the_window_has_a_top() -> None:
-    window = Window(40)
+    pace = Pace(40, 1000)
     for _ in range(100):
-        window.grow()
-    assert window.size == 40
+        pace.succeeded()
+    assert pace.window == 40
+
+
+def test_no_more_calls_begin_in_a_second_than_agreed() -> None:
+    pace, now, begun = Pace(100, 1000), 50.0, 0
+    while now < 52.0:
+        wait = pace.begin(now)
+        begun += not wait
+        now += wait
+    assert 2000 <= begun <= 2000 + 51 + 1
 
 
 def test_delays_are_drawn_between_nothing_and_a_doubling_bound() -> None:

@@ -69,17 +69,29 @@ def test_an_endpoints_region_wins(stub: Any, make_bench: Any) -> None:
     assert len(stub.copied()) == 2
 
 
-def test_two_profiles_are_bridged_by_streaming(
+@pytest.fixture
+def two_profiles(
     stub: Any, make_bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    bench = make_bench(stub.url, dev={"profile": "one"}, prod={"profile": "two"})
+) -> Any:
     lines = [
         f"[profile {name}]\naws_access_key_id = key{name}\naws_secret_access_key = s\n"
         for name in ("one", "two")
     ]
     configure(monkeypatch, tmp_path, "".join(lines))
-    bench.promote()
-    assert stub.copied() == []
+    return make_bench(stub.url, dev={"profile": "one"}, prod={"profile": "two"})
+
+
+def test_a_profile_that_can_do_both_copies(stub: Any, two_profiles: Any) -> None:
+    two_profiles.promote()
+    assert stub.copied() == ["v1/a.js", "v1/index.html"]
+    for asked in stub.writes():
+        assert "Credential=keytwo/" in asked.headers["authorization"]
+
+
+def test_two_profiles_are_bridged_by_streaming(stub: Any, two_profiles: Any, fail: Any) -> None:
+    stub.faults.append(lambda asked: fail(403, "AccessDenied") if asked.copies else None)
+    two_profiles.promote()
+    assert stub.copied() == ["v1/a.js"]  # asked once, denied, and not asked again
     assert {k: v.body for k, v in stub.buckets["shop-prod"].items()} == {
         "v1/a.js": b"a",
         "v1/index.html": b"<b>",
