@@ -47,8 +47,8 @@ Every error says in one sentence what is wrong and why, and in another what to d
 """
 
 ERRORS_TABLE = """
-`imgctl auth-check` exits with 0 or 1, and with 2 when it is called wrongly. `promote --plan`
-and `watch` exit as the promotion would. When several items end in different ways the code is 1.
+`imgctl auth-check` exits with 0 or 1, and with 2 when it is called wrongly. `--plan` and `watch`
+exit as the promotion would. When several items end in different ways the code is 1.
 
 ## Reasons
 

@@ -1,6 +1,6 @@
 """THE table of exit codes, from errors and outcomes.
 
-    0    promoted or unchanged
+    0    promoted, activated or unchanged
     1    failed, cancelled; an endpoint unreachable or refusing; part of several items
     2    bad ref, unknown kind, missing destination or setting, wrong usage
     4    not authenticated
@@ -51,6 +51,7 @@ BY_OUTCOME: Final[dict[Outcome, int]] = {
     Outcome.CANCELLED: FAILED,
     Outcome.DENIED: NOT_AUTHORIZED,
     Outcome.CONFLICT: CONFLICT,
+    Outcome.ACTIVATED: OK,
 }
 
 

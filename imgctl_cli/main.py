@@ -17,6 +17,7 @@ import click
 #: name: (module that has it as `command`, its line in the help)
 COMMANDS: Final = {
     "promote": ("imgctl_cli.commands.promote", "Promote an artifact to an environment."),
+    "activate": ("imgctl_cli.commands.activate", "Make a version live in an environment."),
     "watch": ("imgctl_cli.commands.watch", "Follow a promotion to its end."),
     "cancel": ("imgctl_cli.commands.cancel", "Ask a running promotion to stop."),
     "auth-check": ("imgctl_cli.commands.auth_check", "Show who you are to the server."),

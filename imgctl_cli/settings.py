@@ -57,7 +57,7 @@ SETTINGS: Final = (
         "destination",
         ("-d", "--destination"),
         "IMGCTL_DEFAULT_DESTINATION",
-        "The environment to promote to.",
+        "The environment to promote to, or to go live in.",
     ),
     ClientSetting("dex_url", ("--dex-url",), "DEX_URL", "Dex, the OpenID provider to log in at."),
     ClientSetting("client_id", ("--client-id",), "IMGCTL_CLIENT_ID", "imgctl's client id at Dex."),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from imgctl_core.context import CancelToken, Context, ProgressCounter
     from imgctl_core.hookspecs import API_VERSION, hookimpl
     from imgctl_core.models import (
+        Action,
+        ActivationRequest,
         Actor,
         ArtifactRef,
         ItemResult,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "Action",
+    "ActivationRequest",
     "Activator",
     "Actor",
     "ArtifactRef",
@@ -56,6 +60,8 @@ __all__ = [
 
 _HOME = {
     "API_VERSION": "hookspecs",
+    "Action": "models",
+    "ActivationRequest": "models",
     "Activator": "activator",
     "Actor": "models",
     "ArtifactRef": "models",

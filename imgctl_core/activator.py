@@ -17,8 +17,14 @@ class Activator(ABC):
     `activate`, `verify_activation`. What was live before is read from the environment
     itself, so that going back works from any server.
 
+    The engine lets one activation of an artifact run at a time. When it had to wait for
+    another one it plans again, and then the version that `item.ref` names is the one that
+    the first plan found.
+
     `item.ref.version` is None when the version that was live before is meant. `item.wait`
-    asks not to end before caches on the way to people have the new one, too.
+    asks not to end before caches on the way to people have the new one, too. That wait is
+    the last thing that `activate` does, and a cancel ends the waiting alone: the version
+    is live already, so note that caches may be behind and return.
     """
 
     @abstractmethod
@@ -34,7 +40,8 @@ class Activator(ABC):
         """Find out what making the version live would do. Reads only.
 
         The plan's item names the version, its digest is the version's, and `current` is
-        the digest of what is live now, None for nothing.
+        the digest of what is live now, None for nothing. When both are one there is
+        nothing to do, unless `complete` is false.
 
         Raises:
             EndpointNotFound: the environment's settings don't say what live means there.

@@ -1,4 +1,4 @@
-"""The one path of a promotion, and the only caller of promoters.
+"""The one path of a promotion, and of an activation; the only caller of promoters.
 
     resolve -> authorize -> plan -> lock -> record -> stage -> publish -> verify
             -> record -> notify
@@ -31,6 +31,7 @@ from imgctl_core.ids import new_promotion_id
 from imgctl_core.journal import Journal
 from imgctl_core.locks import LockTable
 from imgctl_core.models import (
+    Action,
     Actor,
     Failure,
     Outcome,
@@ -38,7 +39,7 @@ from imgctl_core.models import (
     PlanReport,
     Progress,
     Promotion,
-    PromotionRequest,
+    Request,
 )
 from imgctl_core.notify import Notifications
 from imgctl_core.outcomes import end_with_error, overall, planned, still_open
@@ -56,10 +57,14 @@ _WATCH_TICK, _WATCH_QUIET = 0.1, 10.0
 
 
 class Authorizer(Protocol):
-    """Decides who may promote what. Only ever says yes by not raising."""
+    """Decides who may promote what, and make it live. Only ever says yes by not raising."""
 
     def authorize(
         self, actor: Actor, *, kind: str, name: str, source: str, destination: str
+    ) -> None: ...
+
+    def authorize_activation(
+        self, actor: Actor, *, kind: str, name: str, environment: str
     ) -> None: ...
 
     def may_promote(self, actor: Actor, destination: str) -> bool: ...
@@ -87,14 +92,14 @@ class Engine:
         self._slots = threading.Semaphore(max_promotions)
         self._draining = threading.Event()
 
-    def start(self, request: PromotionRequest, actor: Actor, peer: str = "") -> Promotion:
+    def start(self, request: Request, actor: Actor, peer: str = "") -> Promotion:
         """Start a promotion and return it as it stands. It goes on without the caller.
 
-        The same request id from the same actor is the same promotion.
+        The same request id from the same actor, for the same action, is the same promotion.
 
         Raises:
             RequestError, NotFound, PluginUnavailable: the request can't be understood.
-            NotAuthorized: the actor may not promote this there.
+            NotAuthorized: the actor may not do this there.
             AuditUnavailable: what is owed to the audit log can't be written.
             ServerBusy: no slot is free, or the server is stopping.
         """
@@ -118,13 +123,13 @@ class Engine:
         return run.promotion()
 
     def plan(
-        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+        self, request: Request, actor: Actor, cancel: CancelToken, peer: str = ""
     ) -> PlanReport:
         """Show what a promotion would do. Writes nothing but an audit record.
 
         Raises:
             RequestError, NotFound, PluginUnavailable: the request can't be understood.
-            NotAuthorized: the actor may not promote this there.
+            NotAuthorized: the actor may not do this there.
         """
         resolved = self._resolver.resolve(request)
         self._authorize(request, resolved, actor, peer)
@@ -135,11 +140,11 @@ class Engine:
         finally:
             forget()
         for item in still_open(run.items):
-            item.end(Outcome.PROMOTED)
+            item.end(run.action.done)
         outcome = overall(run.items)
         self._journal.planned(run, outcome)
         items = tuple(planned(item) for item in run.items)
-        return PlanReport(run.source, run.destination, outcome, items)
+        return PlanReport(run.source, run.destination, outcome, items, run.action)
 
     def get(self, promotion_id: str, actor: Actor) -> Promotion:
         """Return a promotion as it stands.
@@ -202,24 +207,28 @@ class Engine:
             run.ended.wait(5.0)
         self._notifications.close(2.0)
 
-    def _authorize(
-        self, request: PromotionRequest, resolved: Resolved, actor: Actor, peer: str
-    ) -> None:
+    def _authorize(self, request: Request, resolved: Resolved, actor: Actor, peer: str) -> None:
         for _, item in resolved.items:
+            kind, name = item.ref.kind, item.ref.name
             try:
-                self._policy.authorize(
-                    actor,
-                    kind=item.ref.kind,
-                    name=item.ref.name,
-                    source=resolved.source,
-                    destination=resolved.destination,
-                )
+                if request.action is Action.ACTIVATE:
+                    self._policy.authorize_activation(
+                        actor, kind=kind, name=name, environment=resolved.destination
+                    )
+                else:
+                    self._policy.authorize(
+                        actor,
+                        kind=kind,
+                        name=name,
+                        source=resolved.source,
+                        destination=resolved.destination,
+                    )
             except NotAuthorized as error:
                 self._journal.denied(request, resolved, actor, peer, error)
                 raise
 
     def _new_run(
-        self, request: PromotionRequest, resolved: Resolved, actor: Actor, peer: str
+        self, request: Request, resolved: Resolved, actor: Actor, peer: str
     ) -> PromotionRun:
         return PromotionRun(
             new_promotion_id(),
@@ -263,12 +272,8 @@ class Engine:
         if not still_open(run.items):
             return
         run.enter(Phase.LOCK, still_open(run.items))
-        keys = {
-            (item.item.ref.kind, run.destination, item.item.ref.name, item.item.ref.version)
-            for item in run.items
-        }
         try:
-            with self._locks.hold(keys, run.cancel) as waited:
+            with self._locks.hold(_keys(run), run.cancel) as waited:
                 if waited:
                     # Somebody else wrote there meanwhile.
                     self._plan(run)
@@ -305,7 +310,7 @@ class Engine:
             run.enter(phase, still_open(run.items))
             self._each(run, still_open(run.items), step)
         for item in still_open(run.items):
-            item.end(Outcome.PROMOTED)
+            item.end(run.action.done)
 
     def _each(
         self,
@@ -324,7 +329,7 @@ class Engine:
                 step(item, context)
             except Exception as error:  # noqa: BLE001 - a promoter's bug is its item's end
                 end_with_error(run, item, error)
-                if run.request.fail_fast:
+                if run.fail_fast:
                     run.cancel.cancel(f"stopped, since {item.item.text} failed")
 
         todo = list(items)
@@ -333,6 +338,14 @@ class Engine:
         elif todo:
             with ThreadPoolExecutor(min(_ITEMS_AT_ONCE, len(todo))) as pool:
                 list(pool.map(guarded, todo))
+
+
+def _keys(run: PromotionRun) -> set[tuple[str | None, ...]]:
+    """Return what nobody else may write meanwhile: a version, or what is live of all."""
+    refs = [item.item.ref for item in run.items]
+    if run.action is Action.ACTIVATE:
+        return {(run.action, ref.kind, run.destination, ref.name) for ref in refs}
+    return {(run.action, ref.kind, run.destination, ref.name, ref.version) for ref in refs}
 
 
 def _stage(item: ItemRun, context: Context) -> None:
@@ -351,7 +364,7 @@ def _verify(item: ItemRun, context: Context) -> None:
         found = item.promoter.verify(item.plan, replace(context, cancel=CancelToken()))
         if found != item.plan.digest:
             raise VerificationFailed(
-                f"{item.item.destination} now holds {found or 'nothing'} instead of "
+                f"{item.item.destination} now has {found or 'nothing'} instead of "
                 f"{item.plan.digest}",
-                fix="look who else writes there, then promote again",
+                fix="look who else writes there, then ask for the same again",
             )

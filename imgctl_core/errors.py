@@ -5,6 +5,7 @@
     │   ├── InvalidReference
     │   ├── AmbiguousReference
     │   ├── UnknownKind
+    │   ├── NotActivatable          nothing of that kind can go live
     │   ├── MissingEnvironment      no destination, or no source and no default
     │   ├── SameEndpoint
     │   └── InvalidSetting          a setting, flag, variable or file is wrong
@@ -94,6 +95,12 @@ class UnknownKind(RequestError):
     """No promoter of that kind is loaded."""
 
     reason = "KIND_UNKNOWN"
+
+
+class NotActivatable(RequestError):
+    """Nothing of that kind can go live."""
+
+    reason = "KIND_NOT_ACTIVATABLE"
 
 
 class MissingEnvironment(RequestError):

@@ -9,7 +9,15 @@ from dataclasses import replace
 
 from imgctl_core.audit import AuditLog
 from imgctl_core.errors import AuditUnavailable, ImgctlError
-from imgctl_core.models import JSON, Actor, Failure, Outcome, Promotion, PromotionRequest
+from imgctl_core.models import (
+    JSON,
+    ActivationRequest,
+    Actor,
+    Failure,
+    Outcome,
+    Promotion,
+    Request,
+)
 from imgctl_core.resolve import Resolved
 from imgctl_core.store import PromotionRun
 
@@ -17,7 +25,10 @@ _LOG = logging.getLogger("imgctl.audit")
 
 
 class Journal:
-    """Records promotions. What could not be written is owed, and blocks new ones."""
+    """Records what was promoted and what went live.
+
+    What could not be written is owed, and blocks new promotions.
+    """
 
     def __init__(self, log: AuditLog) -> None:
         self._log = log
@@ -43,7 +54,7 @@ class Journal:
             AuditUnavailable: nothing may be promoted.
         """
         fields = self._about(run)
-        fields["on_conflict"] = run.request.on_conflict.value
+        fields |= _asked(run.request)
         fields["items"] = [
             {
                 "ref": item.item.text,
@@ -71,12 +82,13 @@ class Journal:
                 "kind": item.kind,
                 "outcome": item.outcome.value if item.outcome else "",
                 "digest": item.digest,
+                "previous_digest": before.current,
                 "bytes_copied": item.bytes_copied,
                 "bytes_present": item.bytes_present,
                 "bytes_mounted": item.bytes_mounted,
                 "error": _failure(item.error),
             }
-            for item in promotion.items
+            for before, item in zip(run.items, promotion.items, strict=True)
         ]
         try:
             return replace(promotion, audit_head=self._log.record(event, fields, durable=True))
@@ -98,7 +110,7 @@ class Journal:
 
     def denied(
         self,
-        request: PromotionRequest,
+        request: Request,
         resolved: Resolved,
         actor: Actor,
         peer: str,
@@ -108,6 +120,7 @@ class Journal:
             "actor": actor_fields(actor),
             "peer": peer,
             "request_id": request.request_id,
+            "action": request.action.value,
             "refs": list(request.refs),
             "source": resolved.source,
             "destination": resolved.destination,
@@ -142,6 +155,7 @@ class Journal:
         return {
             "audit_id": run.id,
             "request_id": run.request.request_id,
+            "action": run.action.value,
             "actor": actor_fields(run.actor),
             "peer": run.peer,
             "source": run.source,
@@ -160,6 +174,13 @@ def actor_fields(actor: Actor) -> dict[str, JSON]:
         "matched_group": actor.matched_group,
         "token_id": actor.token_id,
     }
+
+
+def _asked(request: Request) -> dict[str, JSON]:
+    """Return what was asked for beside the artifacts and the ends."""
+    if isinstance(request, ActivationRequest):
+        return {"previous": request.previous, "wait": request.wait}
+    return {"on_conflict": request.on_conflict.value}
 
 
 def _failure(failure: Failure | None) -> JSON:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from imgctl_core.errors import ImgctlError
@@ -33,6 +33,18 @@ class Outcome(str, Enum):
     def good(self) -> bool:
         """Whether the artifact is at the destination now, and live if that was asked for."""
         return self in (Outcome.PROMOTED, Outcome.UNCHANGED, Outcome.ACTIVATED)
+
+
+class Action(str, Enum):
+    """What a promotion was asked to do: bring something there, or make it live there."""
+
+    PROMOTE = "promote"
+    ACTIVATE = "activate"
+
+    @property
+    def done(self) -> Outcome:
+        """What an item ends with for which it was done."""
+        return Outcome.ACTIVATED if self is Action.ACTIVATE else Outcome.PROMOTED
 
 
 class OnConflict(str, Enum):
@@ -105,6 +117,8 @@ class PromotionRequest:
     understand beyond that, as their promoters define them.
     """
 
+    action: ClassVar[Action] = Action.PROMOTE
+
     refs: tuple[str, ...]
     destination: str
     source: str = ""
@@ -116,15 +130,43 @@ class PromotionRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivationRequest:
+    """What was asked to go live, in one environment that holds it already.
+
+    `ref` names a version, or with `previous` none: the version is meant that was live
+    before the one that is now. `wait` asks not to end before caches on the way to people
+    have it, too.
+    """
+
+    action: ClassVar[Action] = Action.ACTIVATE
+
+    ref: str
+    environment: str
+    previous: bool = False
+    wait: bool = False
+    request_id: str = ""
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """The references of the request, as every kind of request has them."""
+        return (self.ref,)
+
+
+#: Everything that a promotion can be asked for by.
+Request = PromotionRequest | ActivationRequest
+
+
+@dataclass(frozen=True, slots=True)
 class PromotionItem:
     """One artifact of a promotion, as a promoter gets it to plan.
 
     `source` and `destination` are names of environments; their endpoints are in the
-    promoter's `endpoints`. `replace` says that something else at the destination may be
-    replaced: it was asked for and the environment allows it. `deep` asks to trust nothing
-    that the destination merely says it has. `options` are those of the promoter's
-    `options` that were asked for. `wait` is for activations alone: not to end before
-    caches on the way to people have the new version, too.
+    promoter's `endpoints`. Of an activation both are the one environment. `replace` says
+    that something else at the destination may be replaced: it was asked for and the
+    environment allows it. `deep` asks to trust nothing that the destination merely says
+    it has. `options` are those of the promoter's `options` that were asked for. `wait` is
+    for activations alone: not to end before caches on the way to people have the new
+    version, too.
     """
 
     text: str
@@ -204,12 +246,13 @@ class PlannedItem:
 
 @dataclass(frozen=True, slots=True)
 class PlanReport:
-    """What a promotion of all its items would do."""
+    """What a promotion of all its items, or an activation, would do."""
 
     source: str
     destination: str
     outcome: Outcome
     items: tuple[PlannedItem, ...]
+    action: Action = Action.PROMOTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +296,10 @@ class ItemResult:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """One request and its life. `outcome` and `ended_at` are None while it runs."""
+    """One request and its life. `outcome` and `ended_at` are None while it runs.
+
+    An activation is one too: its `action` says so, and both ends are the environment.
+    """
 
     id: str
     source: str
@@ -266,6 +312,7 @@ class Promotion:
     request_id: str = ""
     audit_head: str = ""
     audit_degraded: bool = False
+    action: Action = Action.PROMOTE
 
     @property
     def seconds(self) -> float:
@@ -275,7 +322,7 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class PromotionEvent:
-    """What notifiers are told."""
+    """What notifiers are told: something was promoted or went live, or it did not."""
 
     promotion: Promotion
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from imgctl_core.errors import Cancelled, Conflict, ImgctlError, InternalError
 from imgctl_core.ids import new_incident_id
-from imgctl_core.models import Failure, OnConflict, Outcome, PlannedItem
+from imgctl_core.models import Failure, OnConflict, Outcome, PlannedItem, PromotionRequest
 from imgctl_core.store import ItemRun, PromotionRun
 
 _LOG = logging.getLogger("imgctl.engine")
@@ -79,7 +79,10 @@ def planned(item: ItemRun) -> PlannedItem:
 
 def _conflict_fix(run: PromotionRun, item: ItemRun) -> str:
     """Say what stands in the way of a replacement that was asked for."""
-    if run.request.on_conflict is OnConflict.FAIL or item.item.replace:
+    request = run.request
+    if not isinstance(request, PromotionRequest) or request.on_conflict is OnConflict.FAIL:
+        return ""
+    if item.item.replace:
         return ""
     return (
         f"{run.destination} does not allow replacing: promote under another version, or "

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from imgctl_core.activator import Activator
 from imgctl_core.errors import (
     AmbiguousReference,
     EndpointNotFound,
     EnvironmentNotFound,
     InvalidReference,
     MissingEnvironment,
+    NotActivatable,
     PluginUnavailable,
     RequestError,
     SameEndpoint,
     UnknownKind,
 )
 from imgctl_core.models import (
+    ActivationRequest,
     ArtifactRef,
     OnConflict,
     PluginStatus,
     PromotionItem,
     PromotionRequest,
+    Request,
 )
 from imgctl_core.plugins.registry import PluginRegistry
 from imgctl_core.promoter import Promoter
 from imgctl_core.settings import canonical_name
+from imgctl_core.steps import ActivationSteps, Steps
 from imgctl_core.suggest import nearest
 
 #: The kind of a reference that names none.
@@ -42,7 +47,7 @@ class Resolved:
 
     source: str
     destination: str
-    items: tuple[tuple[Promoter[Any, Any], PromotionItem], ...]
+    items: tuple[tuple[Steps, PromotionItem], ...]
 
 
 class Resolver:
@@ -63,7 +68,7 @@ class Resolver:
         self._allow_replace = frozenset(allow_replace)
         self._default_source = default_source
 
-    def resolve(self, request: PromotionRequest) -> Resolved:
+    def resolve(self, request: Request) -> Resolved:
         """Understand a request.
 
         Raises:
@@ -71,6 +76,11 @@ class Resolver:
             NotFound: an environment, or its endpoint for a kind, does not exist.
             PluginUnavailable: the promoter of a kind is quarantined.
         """
+        if isinstance(request, ActivationRequest):
+            return self._activation(request)
+        return self._promotion(request)
+
+    def _promotion(self, request: PromotionRequest) -> Resolved:
         if not request.refs:
             raise RequestError("no reference was given", fix="name one, for example myapp:v1.0.0")
         if len(set(request.refs)) != len(request.refs):
@@ -79,13 +89,29 @@ class Resolver:
         _check_options(request, [promoter for promoter, _ in parsed])
         source, destination = self._ends(request)
         replace = request.on_conflict is OnConflict.REPLACE and destination in self._allow_replace
-        items = []
+        items: list[tuple[Steps, PromotionItem]] = []
         for text, (promoter, ref) in zip(request.refs, parsed, strict=True):
             self._check_endpoints(promoter, source, destination)
             options = {k: v for k, v in request.options.items() if k in promoter.options}
             item = PromotionItem(text, ref, source, destination, replace, request.deep, options)
             items.append((promoter, item))
         return Resolved(source, destination, tuple(items))
+
+    def _activation(self, request: ActivationRequest) -> Resolved:
+        kind, rest = _split(request.ref)
+        promoter = self._promoters.get(kind)
+        if not isinstance(promoter, Activator):
+            raise self._not_activatable(request.ref)
+        ref = _what_goes_live(request, rest.removeprefix(":"), promoter.parse, promoter.parse_name)
+        if not request.environment:
+            raise MissingEnvironment(
+                "no environment was given",
+                fix="name one with --destination or IMGCTL_DEFAULT_DESTINATION",
+            )
+        name = self.environment(request.environment)
+        _check_endpoint(promoter, name)
+        item = PromotionItem(request.ref, ref, name, name, wait=request.wait)
+        return Resolved(name, name, ((ActivationSteps(promoter), item),))
 
     def parse(self, text: str) -> tuple[Promoter[Any, Any], ArtifactRef]:
         """Find the promoter of a reference and let it parse the rest.
@@ -94,8 +120,7 @@ class Resolver:
         an image. A text that both accept is refused; `<kind>::<rest>` and
         `image:<reference>` say which one is meant.
         """
-        match = _KIND_PREFIX.fullmatch(text)
-        kind, rest = match.groups() if match else ("", "")
+        kind, rest = _split(text)
         if rest.startswith(":"):
             return self._parse_as(kind, rest[1:])
         if kind == DEFAULT_KIND and self._accepts(DEFAULT_KIND, rest) is not None:
@@ -169,6 +194,22 @@ class Resolver:
             fix=f"have it mended or uninstalled; an image of that name is {DEFAULT_KIND}:{kind}:…",
         )
 
+    def _not_activatable(self, text: str) -> NotActivatable:
+        """Return why this can't go live, when it is no reference of a kind that can.
+
+        Raises:
+            UnknownKind, PluginUnavailable: that is what is wrong, rather.
+        """
+        can = [kind for kind, each in self._promoters.items() if isinstance(each, Activator)]
+        fix = f"type it with its kind; those that can: {', '.join(can) or 'none on this server'}"
+        try:
+            promoter, _ = self.parse(text)
+        except InvalidReference:
+            return NotActivatable(f"{text!r} names no kind that can go live", fix=fix)
+        return NotActivatable(
+            f"{text!r} is of kind {promoter.kind!r}, and nothing of that kind can go live", fix=fix
+        )
+
     def _ends(self, request: PromotionRequest) -> tuple[str, str]:
         if not request.destination:
             raise MissingEnvironment(
@@ -190,17 +231,62 @@ class Resolver:
 
     def _check_endpoints(self, promoter: Promoter[Any, Any], source: str, destination: str) -> None:
         for name in (source, destination):
-            if name not in promoter.endpoints:
-                raise EndpointNotFound(
-                    f"environment {name!r} has no endpoint for kind {promoter.kind!r}",
-                    fix="those that have one: " + (", ".join(promoter.endpoints) or "none"),
-                )
+            _check_endpoint(promoter, name)
         if promoter.same(promoter.endpoints[source], promoter.endpoints[destination]):
             raise SameEndpoint(
                 f"{source!r} and {destination!r} are one and the same place for kind "
                 f"{promoter.kind!r}",
                 fix="ask the server's operator: two names stand for one endpoint",
             )
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Return the kind that a reference may begin with, and what follows it."""
+    match = _KIND_PREFIX.fullmatch(text)
+    return (match[1], match[2]) if match else ("", "")
+
+
+def _check_endpoint(promoter: Promoter[Any, Any], environment: str) -> None:
+    if environment not in promoter.endpoints:
+        raise EndpointNotFound(
+            f"environment {environment!r} has no endpoint for kind {promoter.kind!r}",
+            fix="those that have one: " + (", ".join(promoter.endpoints) or "none"),
+        )
+
+
+def _what_goes_live(
+    request: ActivationRequest,
+    rest: str,
+    parse_version: Callable[[str], ArtifactRef],
+    parse_name: Callable[[str], ArtifactRef],
+) -> ArtifactRef:
+    """Parse a version, or the name alone when the one that was live before is meant.
+
+    Raises:
+        RequestError: both are said, or neither.
+        InvalidReference: the text is no reference of its kind.
+    """
+    wanted, other = parse_version, parse_name
+    if request.previous:
+        wanted, other = other, wanted
+    try:
+        return wanted(rest)
+    except InvalidReference as error:
+        refused = error
+    try:
+        found = other(rest)
+    except InvalidReference:
+        raise refused from None
+    name = f"{found.kind}:{found.name}"
+    if request.previous:
+        raise RequestError(
+            f"{request.ref!r} names a version, and the one that was live before is asked for, too",
+            fix=f"type {name} with --previous, or {request.ref} without it",
+        )
+    raise RequestError(
+        f"{request.ref!r} names no version to make live",
+        fix=f"type {name}:<version>, or {name} with --previous for the one before",
+    )
 
 
 def _check_options(request: PromotionRequest, promoters: list[Promoter[Any, Any]]) -> None:

@@ -7,10 +7,11 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from imgctl_core.context import CancelToken, ProgressCounter
 from imgctl_core.models import (
+    Action,
     Actor,
     Failure,
     ItemResult,
@@ -21,15 +22,16 @@ from imgctl_core.models import (
     Promotion,
     PromotionItem,
     PromotionRequest,
+    Request,
 )
-from imgctl_core.promoter import Promoter
+from imgctl_core.steps import Steps
 
 
 @dataclass
 class ItemRun:
     """One item on its way. Written by the thread that works on it alone."""
 
-    promoter: Promoter[Any, Any]
+    promoter: Steps
     item: PromotionItem
     progress: ProgressCounter
     plan: Plan | None = None
@@ -39,6 +41,8 @@ class ItemRun:
     error: Failure | None = None
 
     def planned(self, plan: Plan) -> None:
+        # The plan's item may name more than was typed: the version that was live before.
+        self.item = plan.item
         self.plan, self.digest, self.current = plan, plan.digest, plan.current or ""
 
     def end(self, outcome: Outcome, error: Failure | None = None) -> None:
@@ -64,7 +68,7 @@ class PromotionRun:
     """One promotion on its way, and after its end what became of it."""
 
     id: str
-    request: PromotionRequest
+    request: Request
     source: str
     destination: str
     actor: Actor
@@ -75,6 +79,15 @@ class PromotionRun:
     phase: Phase = Phase.PLAN
     ended: threading.Event = field(default_factory=threading.Event)
     _last: Promotion | None = None
+
+    @property
+    def action(self) -> Action:
+        return self.request.action
+
+    @property
+    def fail_fast(self) -> bool:
+        """Whether one item that fails stops the others."""
+        return isinstance(self.request, PromotionRequest) and self.request.fail_fast
 
     def enter(self, phase: Phase, items: Iterable[ItemRun]) -> None:
         self.phase = phase
@@ -94,6 +107,7 @@ class PromotionRun:
             tuple(item.result() for item in self.items),
             self.started_at,
             request_id=self.request.request_id,
+            action=self.action,
         )
 
     def over(self, outcome: Outcome) -> Promotion:
@@ -110,7 +124,7 @@ class PromotionStore(Protocol):
     """Where promotions are kept. Safe to use from any thread."""
 
     def add(self, run: PromotionRun) -> PromotionRun:
-        """Keep it; return the one that has its actor and request id already, if any."""
+        """Keep it; return the one that has its actor, action and request id, if any."""
 
     def get(self, promotion_id: str) -> PromotionRun | None: ...
 
@@ -147,12 +161,11 @@ class MemoryStore:
     def _same_request(self, run: PromotionRun) -> PromotionRun | None:
         if not run.request.request_id:
             return None
-        who = (run.actor.issuer, run.actor.subject, run.request.request_id)
-        return next(
-            (
-                known
-                for known in self._runs.values()
-                if (known.actor.issuer, known.actor.subject, known.request.request_id) == who
-            ),
-            None,
-        )
+        same = _asked(run)
+        return next((known for known in self._runs.values() if _asked(known) == same), None)
+
+
+def _asked(run: PromotionRun) -> tuple[str, ...]:
+    """Return who asked for it and as what: the same again is the same promotion."""
+    # A deployment's own id may well be used twice, to promote and then to go live.
+    return (run.actor.issuer, run.actor.subject, run.action, run.request.request_id)

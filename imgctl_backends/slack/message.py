@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imgctl_core import ItemResult, Outcome, Promotion, PromotionEvent
+from imgctl_core import Action, ItemResult, Outcome, Promotion, PromotionEvent
 
 _MARK: Final = {
     Outcome.PROMOTED: ":white_check_mark:",
@@ -13,6 +13,7 @@ _MARK: Final = {
     Outcome.CANCELLED: ":no_entry_sign:",
     Outcome.DENIED: ":lock:",
     Outcome.CONFLICT: ":warning:",
+    Outcome.ACTIVATED: ":rocket:",
 }
 #: Slack cuts texts at 40,000 characters; nobody reads as much.
 _MOST_ITEMS: Final = 20
@@ -25,10 +26,9 @@ def compose(event: PromotionEvent) -> str:
     """Return the message: outcome, artifacts, ends, actor, digests, duration."""
     promotion = event.promotion
     outcome = promotion.outcome or Outcome.FAILED
-    ends = f"from {escape(promotion.source) or '(no source)'} to {escape(promotion.destination)}"
     actor, took = escape(promotion.actor.display), _duration(promotion.seconds)
     lines = [
-        f"{_MARK[outcome]} *{outcome.value}*: {_subject(promotion)} {ends}",
+        f"{_MARK[outcome]} *{outcome.value}*: {_what(promotion)}",
         f"by {actor} in {took}, {escape(promotion.id)}",
     ]
     lines += [_item(item, outcome) for item in promotion.items[:_MOST_ITEMS]]
@@ -52,6 +52,18 @@ def escape(text: str) -> str:
         line = line[: _LONGEST - 1] + "…"
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return "".join(f"{_APART}{char}{_APART}" if char in _SIGNS else char for char in line)
+
+
+def _what(promotion: Promotion) -> str:
+    """Return what was moved where, or what is live where, if it came to that."""
+    subject, destination = _subject(promotion), escape(promotion.destination)
+    if promotion.action is Action.PROMOTE:
+        return f"{subject} from {escape(promotion.source) or '(no source)'} to {destination}"
+    if promotion.outcome is Outcome.ACTIVATED:
+        return f"{subject} is live in {destination} now"
+    if promotion.outcome is Outcome.UNCHANGED:
+        return f"{subject} was live in {destination} already"
+    return f"making {subject} live in {destination}"
 
 
 def _subject(promotion: Promotion) -> str:

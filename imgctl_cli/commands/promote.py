@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from imgctl_cli import exits
+from imgctl_cli import running
+from imgctl_cli.checks import check_promotable, require_destination
 from imgctl_cli.connection import Connection, Session, connection_options
-from imgctl_cli.following import conclude, follow
 from imgctl_cli.options import Notes, output_options
-from imgctl_cli.output import errors, text
 from imgctl_cli.release import Release, read_release
 from imgctl_cli.settings import ClientCommand, Origin, Value, setting_options, values
-from imgctl_core.errors import ImgctlError, InvalidReference, MissingEnvironment
-from imgctl_core.models import OnConflict, PlanReport, PromotionRequest
-from imgctl_core.text import one_line
-
-if TYPE_CHECKING:
-    from imgctl_core.client.api import Client
-
-T = TypeVar("T")
+from imgctl_core.models import OnConflict, PromotionRequest
 
 
 @click.command("promote", cls=ClientCommand)
@@ -38,7 +28,7 @@ T = TypeVar("T")
     help="Promote what a release file lists, as one promotion.",
 )
 @setting_options("source", "destination")
-@click.option("--plan", is_flag=True, help="Show what would happen, and write nothing.")
+@running.plan_option
 @click.option(
     "--on-conflict",
     type=click.Choice(("fail", "replace")),
@@ -56,7 +46,7 @@ T = TypeVar("T")
     help="Which signatures, SBOMs and other referrers of images to bring; refresh brings "
     "new ones of an image that is there.  [default: the server's, all]",
 )
-@click.option("--show-token", is_flag=True, help="Print the OIDC token before the result.")
+@running.show_token_option
 @output_options
 @connection_options
 @click.pass_context
@@ -85,8 +75,7 @@ def command(
 
     Ctrl-C leaves the promotion running and prints how to follow it again.
     """  # noqa: D301 - \b keeps lines apart in click's help
-    as_json = output == "json"
-    notes = Notes(as_json=as_json)
+    notes = Notes(as_json=output == "json")
     settings = values(ctx)
     release = _release(refs, named, release_file)
     request = replace(
@@ -96,13 +85,11 @@ def command(
         deep=deep,
         options={"referrers": referrers} if referrers else {},
     )
+    how = {"as_json": output == "json", "show_token": show_token}
     with Session(Connection.of(settings, notes), notes) as session:
         if plan:
-            report = _showing_token(session, lambda api: api.plan(request), show_token, as_json)
-            return _conclude_plan(report, as_json=as_json, token=session.token * show_token)
-        started = _showing_token(session, lambda api: api.start(request), show_token, as_json)
-        ended = follow(session, started.id, as_json=as_json)
-        return conclude(ended, as_json=as_json, token=session.token * show_token)
+            return running.show_plan(session, lambda api: api.plan(request), **how)
+        return running.run(session, lambda api: api.start(request), **how)
 
 
 def _release(refs: tuple[str, ...], named: tuple[str, ...], release_file: Path | None) -> Release:
@@ -130,71 +117,15 @@ def _request(release: Release, settings: Mapping[str, Value]) -> PromotionReques
         MissingEnvironment: there is no destination.
     """
     for ref in release.refs:
-        _check_ref(ref)
-    destination = _end(settings["destination"], release.destination)
-    if not destination:
-        raise MissingEnvironment(
-            "no destination is given",
-            fix="pass --destination, or set IMGCTL_DEFAULT_DESTINATION",
-        )
+        check_promotable(ref)
     return PromotionRequest(
         refs=release.refs,
         source=_end(settings["source"], release.source),
-        destination=destination,
-        # A call that is made again after a refused token must not be a second promotion.
-        request_id=f"cli-{os.urandom(16).hex()}",
+        destination=require_destination(_end(settings["destination"], release.destination)),
+        request_id=running.new_request_id(),
     )
 
 
 def _end(setting: Value, released: str) -> str:
     """Return an environment's name: a flag wins over the release file, and it over the rest."""
     return setting.text if setting.origin is Origin.FLAG or not released else released
-
-
-def _check_ref(ref: str) -> None:
-    """Refuse what is a ref in no grammar; which kinds there are, only the server knows."""
-    shown = one_line(ref)
-    if not ref.strip():
-        raise InvalidReference("the ref is empty", fix="say what to promote: myapp:v1.0.0")
-    if shown != ref:
-        raise InvalidReference(
-            f"{shown!r} is no ref: it has characters in it that can't be seen",
-            fix="type it by hand",
-        )
-    if ":" not in ref and "@" not in ref:
-        raise InvalidReference(
-            f"{shown!r} has neither a tag nor a digest, and there is no default one",
-            fix=f"add one: {shown}:v1.0.0, or {shown}@sha256:…",
-        )
-
-
-def _showing_token(
-    session: Session, call: Callable[[Client], T], show_token: bool, as_json: bool
-) -> T:
-    """Make the first call, and show the token it was made with, whether it fails or not."""
-    try:
-        return session.ask(call)
-    except ImgctlError:
-        if show_token and as_json:
-            from imgctl_cli.output import json
-
-            click.echo(json.document({"token": session.token}))
-        raise
-    finally:
-        if show_token and not as_json:
-            click.echo(session.token)
-
-
-def _conclude_plan(report: PlanReport, *, as_json: bool, token: str) -> int:
-    if as_json:
-        from imgctl_cli.output import json
-
-        click.echo(json.plan(report, token))
-    else:
-        for line in text.plan(report):
-            click.echo(line)
-        errors.notes_of(report.items)
-    code = exits.of_plan(report)
-    if code != exits.OK:
-        errors.of_items(report.items, as_json=as_json)
-    return code

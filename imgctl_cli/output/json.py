@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from imgctl_core.models import (
     JSON,
+    Action,
     AuthReport,
     EnvironmentInfo,
     Failure,
@@ -42,6 +43,7 @@ def promotion(promotion: Promotion, token: str = "") -> str:
         "source": promotion.source,
         "destination": promotion.destination,
         "items": [_item(item) for item in promotion.items],
+        **_action(promotion.action),
     }
     return document({"token": token, **fields} if token else fields)
 
@@ -52,6 +54,7 @@ def plan(report: PlanReport, token: str = "") -> str:
         "source": report.source,
         "destination": report.destination,
         "items": [_planned(item) for item in report.items],
+        **_action(report.action),
     }
     return document({"token": token, **fields} if token else fields)
 
@@ -122,6 +125,11 @@ def _planned(item: PlannedItem) -> JSON:
         "error": _error(item.error),
         **_notes(item.notes),
     }
+
+
+def _action(action: Action) -> dict[str, JSON]:
+    """Return the key only for what is no promotion in the narrow sense."""
+    return {} if action is Action.PROMOTE else {"action": action.value}
 
 
 def _notes(notes: tuple[str, ...]) -> dict[str, JSON]:

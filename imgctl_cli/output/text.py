@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from imgctl_cli.display import size, span
 from imgctl_core.models import (
+    Action,
     AuthReport,
     EnvironmentInfo,
     Outcome,
@@ -28,6 +29,7 @@ _WOULD = {
     Outcome.CANCELLED: "would be cancelled",
     Outcome.DENIED: "would be denied",
     Outcome.CONFLICT: "would conflict",
+    Outcome.ACTIVATED: "would activate",
 }
 
 
@@ -36,7 +38,7 @@ def promotion(promotion: Promotion) -> Iterator[str]:
     for item in promotion.items:
         outcome = item.outcome.value if item.outcome else "running"
         yield (
-            f"{outcome} {one_line(item.text)} to {one_line(promotion.destination)}"
+            f"{outcome} {one_line(item.text)} {_where(promotion)}"
             f"  {one_line(item.digest) or '-'}  {one_line(promotion.id)}"
         )
 
@@ -44,18 +46,34 @@ def promotion(promotion: Promotion) -> Iterator[str]:
 def plan(report: PlanReport) -> Iterator[str]:
     for item in report.items:
         yield (
-            f"{_WOULD[item.outcome]} {one_line(item.text)} to {one_line(report.destination)}"
+            f"{_WOULD[item.outcome]} {one_line(item.text)} {_where(report)}"
             f"  {one_line(item.digest) or '-'}"
         )
-        yield from (f"  {line}" for line in _details(item))
+        details = _switch(item) if report.action is Action.ACTIVATE else _copy(item)
+        yield from (f"  {line}" for line in details)
 
 
-def _details(item: PlannedItem) -> Iterator[str]:
+def _where(shown: Promotion | PlanReport) -> str:
+    word = "in" if shown.action is Action.ACTIVATE else "to"
+    return f"{word} {one_line(shown.destination)}"
+
+
+def _copy(item: PlannedItem) -> Iterator[str]:
     if item.current and item.current != item.digest:
         yield f"now there: {one_line(item.current)}"
-    if item.outcome is not Outcome.PROMOTED:
-        return
-    yield f"{size(item.bytes_to_copy)} to copy, {size(item.bytes_present)} already there"
+    if item.outcome is Outcome.PROMOTED:
+        yield f"{size(item.bytes_to_copy)} to copy, {size(item.bytes_present)} already there"
+        yield from _steps(item)
+
+
+def _switch(item: PlannedItem) -> Iterator[str]:
+    if item.current != item.digest:
+        yield f"live now: {one_line(item.current) or 'nothing'}"
+    if item.outcome is Outcome.ACTIVATED:
+        yield from _steps(item)
+
+
+def _steps(item: PlannedItem) -> Iterator[str]:
     for step in item.steps[:_STEPS]:
         amount = f"  {size(step.bytes)}" if step.bytes else ""
         yield f"{one_line(step.action)} {one_line(step.subject)}{amount}"

@@ -244,6 +244,7 @@ class Promotion(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     AUDIT_HEAD_FIELD_NUMBER: _builtins.int
     AUDIT_DEGRADED_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     outcome: Global___Outcome.ValueType
     source: _builtins.str
@@ -253,6 +254,10 @@ class Promotion(_message.Message):
     """The audit log's head hash after the last record of this promotion."""
     audit_degraded: _builtins.bool
     """The outcome could not be written to the audit log."""
+    action: _builtins.str
+    """What was asked for: "promote" or "activate". Of an activation both ends are the one
+    environment, and its item names the version that was found.
+    """
     @_builtins.property
     def actor(self) -> Global___Actor: ...
     @_builtins.property
@@ -275,10 +280,11 @@ class Promotion(_message.Message):
         request_id: _builtins.str = ...,
         audit_head: _builtins.str = ...,
         audit_degraded: _builtins.bool = ...,
+        action: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audit_degraded", b"audit_degraded", "audit_head", b"audit_head", "destination", b"destination", "ended_at", b"ended_at", "id", b"id", "items", b"items", "outcome", b"outcome", "request_id", b"request_id", "source", b"source", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "audit_degraded", b"audit_degraded", "audit_head", b"audit_head", "destination", b"destination", "ended_at", b"ended_at", "id", b"id", "items", b"items", "outcome", b"outcome", "request_id", b"request_id", "source", b"source", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -82,11 +82,28 @@ class Policy:
         """
         self.admit(actor)
         rules = self._rules_of(destination)
-        what = f"{kind} {name} to {destination}"
+        what = f"promote {kind} {name} to {destination}"
         if not _in_groups(rules, actor):
             raise _not_in_groups(actor, what, destination, rules.allowed_groups or ())
         if rules.promote_from is not None and canonical_name(source) not in rules.promote_from:
             raise _not_from(what, source, destination, rules.promote_from)
+
+    def authorize_activation(self, actor: Actor, *, kind: str, name: str, environment: str) -> None:
+        """Check that the actor may make a version of this artifact live in `environment`.
+
+        Whoever may promote there from anywhere may. What goes live is there already, so
+        no source is asked about.
+
+        Raises:
+            NotAuthorized: they may not; it says which group would do.
+        """
+        self.admit(actor)
+        rules = self._rules_of(environment)
+        what = f"make {kind} {name} live in {environment}"
+        if not _in_groups(rules, actor):
+            raise _not_in_groups(actor, what, environment, rules.allowed_groups or ())
+        if rules.promote_from == ():
+            raise _closed(what, environment)
 
     def may_promote(self, actor: Actor, destination: str) -> bool:
         """Return whether the actor may promote anything to `destination`, from somewhere."""
@@ -138,11 +155,11 @@ def _not_in_groups(
 ) -> NotAuthorized:
     if not groups:
         return NotAuthorized(
-            f"{actor.display} may not promote {what}: nobody may promote to {destination}",
+            f"{actor.display} may not {what}: nobody may promote to {destination}",
             fix=f"whoever runs the server can name groups in [environments.{destination}]",
         )
     return NotAuthorized(
-        f"{actor.display} may not promote {what}; {_one_of(groups)} would do",
+        f"{actor.display} may not {what}; {_one_of(groups)} would do",
         fix="ask for membership in such a group, then log in again"
         " (a token keeps the groups that it was made with)",
     )
@@ -150,15 +167,18 @@ def _not_in_groups(
 
 def _not_from(what: str, source: str, destination: str, sources: tuple[str, ...]) -> NotAuthorized:
     if not sources:
-        return NotAuthorized(
-            f"nobody may promote {what}: {destination} takes nothing from anywhere",
-            fix=f"whoever runs the server can name sources in [environments.{destination}]",
-        )
+        return _closed(what, destination)
     listed = ", ".join(sources)
     return NotAuthorized(
-        f"nobody may promote {what} from {source}: {destination} takes only what comes"
-        f" from {listed}",
+        f"nobody may {what} from {source}: {destination} takes only what comes from {listed}",
         fix=f"promote to {sources[0]} first, then from {sources[0]} to {destination}",
+    )
+
+
+def _closed(what: str, destination: str) -> NotAuthorized:
+    return NotAuthorized(
+        f"nobody may {what}: {destination} takes nothing from anywhere",
+        fix=f"whoever runs the server can name sources in [environments.{destination}]",
     )
 
 

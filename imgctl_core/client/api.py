@@ -18,6 +18,7 @@ from imgctl_core.errors import ImgctlError, NotAuthenticated, StreamCut
 
 if TYPE_CHECKING:
     from imgctl_core.models import (
+        ActivationRequest,
         AuthReport,
         EnvironmentInfo,
         PlanReport,
@@ -133,6 +134,19 @@ class Client:
             self._stub.PlanPromotion, convert.plan_request(request), seconds=seconds
         )
         return convert.plan(answer)
+
+    def start_activation(self, request: ActivationRequest) -> Promotion:
+        """Start making a version live, and return the promotion that this is as it stands."""
+        answer = self._call(self._stub.StartActivation, convert.start_activation_request(request))
+        return convert.promotion(answer.promotion)
+
+    def plan_activation(self, request: ActivationRequest) -> PlanReport:
+        """Return what making a version live would do. Nothing is written."""
+        seconds = max(PLAN_SECONDS, self._target.timeout)
+        answer = self._call(
+            self._stub.PlanActivation, convert.plan_activation_request(request), seconds=seconds
+        )
+        return convert.activation_plan(answer)
 
     def environments(self) -> tuple[EnvironmentInfo, ...]:
         """Return the server's environments, with what the caller may do there."""

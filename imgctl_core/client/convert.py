@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core.models import (
+    Action,
+    ActivationRequest,
     Actor,
     AuthReport,
     EndpointInfo,
@@ -39,6 +41,7 @@ _ON_CONFLICT: Final = {
     OnConflict.REPLACE: pb.ON_CONFLICT_REPLACE,
 }
 _OUTCOMES: Final = {pb.Outcome.Value(f"OUTCOME_{outcome.name}"): outcome for outcome in Outcome}
+_ACTIONS: Final = {action.value: action for action in Action}
 _PHASES: Final = {pb.Phase.Value(f"PHASE_{phase.name}"): phase for phase in Phase}
 _STATUSES: Final = {
     pb.PluginStatus.Value(f"PLUGIN_STATUS_{status.name}"): status for status in PluginStatus
@@ -85,6 +88,22 @@ def plan_request(request: PromotionRequest) -> pb.PlanPromotionRequest:
     )
 
 
+def start_activation_request(request: ActivationRequest) -> pb.StartActivationRequest:
+    return pb.StartActivationRequest(
+        ref=request.ref,
+        environment=request.environment,
+        previous=request.previous,
+        wait=request.wait,
+        request_id=request.request_id,
+    )
+
+
+def plan_activation_request(request: ActivationRequest) -> pb.PlanActivationRequest:
+    return pb.PlanActivationRequest(
+        ref=request.ref, environment=request.environment, previous=request.previous
+    )
+
+
 def promotion(message: pb.Promotion) -> Promotion:
     actor = message.actor
     return Promotion(
@@ -99,6 +118,8 @@ def promotion(message: pb.Promotion) -> Promotion:
         request_id=message.request_id,
         audit_head=message.audit_head,
         audit_degraded=message.audit_degraded,
+        # A server that says nothing of it knows only the one.
+        action=_ACTIONS.get(message.action, Action.PROMOTE),
     )
 
 
@@ -126,6 +147,16 @@ def plan(message: pb.PlanPromotionResponse) -> PlanReport:
         message.destination,
         _outcome(message.outcome) or Outcome.FAILED,
         tuple(_planned(item) for item in message.items),
+    )
+
+
+def activation_plan(message: pb.PlanActivationResponse) -> PlanReport:
+    return PlanReport(
+        message.environment,
+        message.environment,
+        _outcome(message.outcome) or Outcome.FAILED,
+        (_planned(message.item),),
+        Action.ACTIVATE,
     )
 
 

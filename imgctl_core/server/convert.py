@@ -8,6 +8,7 @@ from typing import Final
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core.errors import RequestError
 from imgctl_core.models import (
+    ActivationRequest,
     AuthReport,
     EnvironmentInfo,
     Failure,
@@ -63,6 +64,24 @@ def request_of(
     )
 
 
+def activation_of(
+    message: pb.StartActivationRequest | pb.PlanActivationRequest,
+) -> ActivationRequest:
+    """Return what was asked to go live.
+
+    Raises:
+        RequestError: a field holds something that no request may hold.
+    """
+    started = message if isinstance(message, pb.StartActivationRequest) else None
+    return ActivationRequest(
+        ref=validate.reference(message.ref, like="spa:shop:1.4.2"),
+        environment=validate.environment(message.environment, "environment"),
+        previous=message.previous,
+        wait=started is not None and started.wait,
+        request_id=validate.request_id(started.request_id if started is not None else ""),
+    )
+
+
 def promotion(record: Promotion) -> pb.Promotion:
     message = pb.Promotion(
         id=record.id,
@@ -76,6 +95,7 @@ def promotion(record: Promotion) -> pb.Promotion:
         request_id=record.request_id,
         audit_head=record.audit_head,
         audit_degraded=record.audit_degraded,
+        action=record.action.value,
     )
     message.started_at.FromDatetime(record.started_at)
     if record.ended_at is not None:
@@ -96,6 +116,16 @@ def plan(report: PlanReport) -> pb.PlanPromotionResponse:
         destination=report.destination,
         outcome=_outcome(report.outcome),
         items=[_planned(item, budget) for item in report.items],
+    )
+
+
+def activation_plan(report: PlanReport) -> pb.PlanActivationResponse:
+    """Return the plan of an activation, which has exactly one item."""
+    (item,) = report.items
+    return pb.PlanActivationResponse(
+        environment=report.destination,
+        outcome=_outcome(report.outcome),
+        item=_planned(item, MAX_STEPS),
     )
 
 

@@ -17,7 +17,7 @@ from imgctl_core.models import (
     PluginInfo,
     Progress,
     Promotion,
-    PromotionRequest,
+    Request,
 )
 
 #: Writes one record to the audit log: the event's name and its fields.
@@ -48,15 +48,15 @@ class Admission(Protocol):
 
 
 class Engine(Protocol):
-    """Does the promoting. Every method may raise typed errors."""
+    """Does the promoting and the activating. Every method may raise typed errors."""
 
-    def start(self, request: PromotionRequest, actor: Actor, peer: str = "") -> Promotion:
+    def start(self, request: Request, actor: Actor, peer: str = "") -> Promotion:
         """Check the request, start it in a thread of its own and return at once."""
 
     def plan(
-        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+        self, request: Request, actor: Actor, cancel: CancelToken, peer: str = ""
     ) -> PlanReport:
-        """Find out what a promotion would do."""
+        """Find out what a promotion or an activation would do."""
 
     def get(self, promotion_id: str, actor: Actor) -> Promotion:
         """Return a promotion as it stands."""

@@ -15,7 +15,7 @@ from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core._proto import imgctl_pb2_grpc
 from imgctl_core.context import CancelToken
 from imgctl_core.errors import Cancelled, DeadlineExceeded, ImgctlError, PromotionError
-from imgctl_core.models import Actor, AuthReport, Outcome, Promotion
+from imgctl_core.models import Actor, AuthReport, Outcome, PlanReport, Promotion, Request
 from imgctl_core.server import convert, validate
 from imgctl_core.server.caller import current
 from imgctl_core.server.limits import PLAN_SECONDS, PROMOTE_SECONDS, Capacity, Seats
@@ -94,32 +94,19 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
     def PlanPromotion(  # noqa: N802
         self, request: pb.PlanPromotionRequest, context: grpc.ServicerContext
     ) -> pb.PlanPromotionResponse:
+        return convert.plan(self._plan(convert.request_of(request), context))
+
+    def StartActivation(  # noqa: N802
+        self, request: pb.StartActivationRequest, context: grpc.ServicerContext
+    ) -> pb.StartActivationResponse:
         caller = current()
-        asked = convert.request_of(request)
-        cancel, late = CancelToken(), threading.Event()
+        started = self._engine.start(convert.activation_of(request), caller.actor, caller.peer)
+        return pb.StartActivationResponse(promotion=convert.promotion(started))
 
-        def too_late() -> None:
-            late.set()
-            cancel.cancel()
-
-        if not context.add_callback(cancel.cancel):
-            cancel.cancel()
-        timer = threading.Timer(self._plan_seconds, too_late)
-        timer.daemon = True
-        with self._plans.taken():
-            timer.start()
-            try:
-                report = self._engine.plan(asked, caller.actor, cancel, caller.peer)
-            except Cancelled:
-                if late.is_set():
-                    raise DeadlineExceeded(
-                        f"the plan was not made within {self._plan_seconds:.0f} s",
-                        fix="plan fewer references at a time",
-                    ) from None
-                raise
-            finally:
-                timer.cancel()
-        return convert.plan(report)
+    def PlanActivation(  # noqa: N802
+        self, request: pb.PlanActivationRequest, context: grpc.ServicerContext
+    ) -> pb.PlanActivationResponse:
+        return convert.activation_plan(self._plan(convert.activation_of(request), context))
 
     def AuthCheck(  # noqa: N802
         self, request: pb.AuthCheckRequest, context: grpc.ServicerContext
@@ -139,6 +126,33 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
         self, request: pb.ListPluginsRequest, context: grpc.ServicerContext
     ) -> pb.ListPluginsResponse:
         return convert.plugins(self._catalogue.plugins())
+
+    def _plan(self, asked: Request, context: grpc.ServicerContext) -> PlanReport:
+        """Have a plan made, for as long as somebody waits for it, and not for ever."""
+        caller = current()
+        cancel, late = CancelToken(), threading.Event()
+
+        def too_late() -> None:
+            late.set()
+            cancel.cancel()
+
+        if not context.add_callback(cancel.cancel):
+            cancel.cancel()
+        timer = threading.Timer(self._plan_seconds, too_late)
+        timer.daemon = True
+        with self._plans.taken():
+            timer.start()
+            try:
+                return self._engine.plan(asked, caller.actor, cancel, caller.peer)
+            except Cancelled:
+                if late.is_set():
+                    raise DeadlineExceeded(
+                        f"the plan was not made within {self._plan_seconds:.0f} s",
+                        fix="plan fewer references at a time",
+                    ) from None
+                raise
+            finally:
+                timer.cancel()
 
     def _wait(self, promotion_id: str, actor: Actor, context: grpc.ServicerContext) -> Promotion:
         """Follow a promotion to its end, or as long as anybody waits for it."""

@@ -31,6 +31,7 @@ CODES: dict[type[ImgctlError], grpc.StatusCode] = {
     errors.InvalidReference: _Code.INVALID_ARGUMENT,
     errors.AmbiguousReference: _Code.INVALID_ARGUMENT,
     errors.UnknownKind: _Code.INVALID_ARGUMENT,
+    errors.NotActivatable: _Code.INVALID_ARGUMENT,
     errors.MissingEnvironment: _Code.INVALID_ARGUMENT,
     errors.SameEndpoint: _Code.INVALID_ARGUMENT,
     errors.InvalidSetting: _Code.INVALID_ARGUMENT,

@@ -36,14 +36,22 @@ def references(texts: Sequence[str]) -> tuple[str, ...]:
             f"{len(texts)} references in one request are too many",
             fix=f"send at most {MAX_REFS} at a time",
         )
-    for text in texts:
-        if not text:
-            raise InvalidReference("the reference is empty", fix="write it as app:v1.0.0")
-        if len(text) > MAX_REF:
-            raise InvalidReference(f"a reference is longer than {MAX_REF} characters")
-        if _UNPRINTABLE.search(text):
-            raise InvalidReference(f"the reference {text[:80]!a} has a control character")
-    return tuple(texts)
+    return tuple(reference(text) for text in texts)
+
+
+def reference(text: str, like: str = "app:v1.0.0") -> str:
+    """Return a reference; `like` is one to show to whoever gave none.
+
+    Raises:
+        InvalidReference: it can't be a reference of any kind.
+    """
+    if not text:
+        raise InvalidReference("the reference is empty", fix=f"write it as {like}")
+    if len(text) > MAX_REF:
+        raise InvalidReference(f"a reference is longer than {MAX_REF} characters")
+    if _UNPRINTABLE.search(text):
+        raise InvalidReference(f"the reference {text[:80]!a} has a control character")
+    return text
 
 
 def environment(text: str, field: str) -> str:

@@ -12,9 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imgctl_core.testing.activator_contract import ActivatorContract
     from imgctl_core.testing.contract import PromoterContract
     from imgctl_core.testing.ecr import EcrRegistry, Lag
     from imgctl_core.testing.fakes import (
+        FakeActivator,
         FakeEndpoint,
         FakeMailbox,
         FakeNotifier,
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
         FakeWorld,
     )
     from imgctl_core.testing.faultproxy import HttpFaultProxy
-    from imgctl_core.testing.harness import NotifierHarness, PromoterHarness
+    from imgctl_core.testing.harness import ActivatorHarness, NotifierHarness, PromoterHarness
     from imgctl_core.testing.httpd import (
         Fault,
         Headers,
@@ -52,9 +54,12 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ABSENT": "issuer",
+    "ActivatorContract": "activator_contract",
+    "ActivatorHarness": "harness",
     "Connector": "issuer",
     "DockerRegistry": "peers",
     "EcrRegistry": "ecr",
+    "FakeActivator": "fakes",
     "FakeEndpoint": "fakes",
     "FakeMailbox": "fakes",
     "FakeNotifier": "fakes",
@@ -99,9 +104,12 @@ _HOME = {
 
 __all__ = [
     "ABSENT",
+    "ActivatorContract",
+    "ActivatorHarness",
     "Connector",
     "DockerRegistry",
     "EcrRegistry",
+    "FakeActivator",
     "FakeEndpoint",
     "FakeMailbox",
     "FakeNotifier",

@@ -14,9 +14,10 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
+from imgctl_core.activator import Activator
 from imgctl_core.context import Context
 from imgctl_core.errors import ArtifactNotFound, Conflict, InvalidReference, VerificationFailed
 from imgctl_core.models import ArtifactRef, Plan, PromotionEvent, PromotionItem, Step
@@ -33,11 +34,15 @@ StepHook = Callable[[str, Context], object]
 
 @dataclass
 class FakePlace:
-    """One end of a promotion: `shown` is what people see, `pieces` what nobody can."""
+    """One end of a promotion: `shown` is what people see, `pieces` what nobody can.
+
+    `live` are the versions that were live, by name, the present one last.
+    """
 
     shown: dict[str, str] = field(default_factory=dict)
     pieces: dict[str, bytes] = field(default_factory=dict)
     contents: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    live: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def read(self, digest: str) -> bytes:
         return b"".join(self.pieces[piece] for piece in self.contents[digest])
@@ -47,8 +52,9 @@ class FakeWorld:
     """Places by name, and what happens when promoters work in them.
 
     Artifacts are stored in pieces of `piece_size` bytes; a promoter copies one piece at
-    a time. `calls` lists the steps taken: plan, stage, piece, publish, verify. `hooks`
-    are called at each of them, before it is done.
+    a time. `calls` lists the steps taken: plan, stage, piece, publish, verify, and
+    plan_activation, activate, verify_activation. `hooks` are called at each of them,
+    before it is done.
     """
 
     def __init__(self, *, piece_size: int = 4) -> None:
@@ -79,6 +85,18 @@ class FakeWorld:
         with self.lock:
             return dict(self.place(place).shown)
 
+    def live(self, place: str, name: str) -> str | None:
+        """Return the version that is live there, if any."""
+        with self.lock:
+            history = self.place(place).live.get(name, ())
+            return history[-1] if history else None
+
+    def make_live(self, place: str, name: str, version: str) -> None:
+        """Make a version live there, whatever is."""
+        with self.lock:
+            held = self.place(place)
+            held.live[name] = (*held.live.get(name, ()), version)
+
     def fail(self, step: str, error: Exception, times: int = 1) -> None:
         """Raise that error the next time, or times, that the step is taken."""
         left = [error] * times
@@ -100,8 +118,14 @@ class FakeWorld:
 
     def promoter_class(self, kind: str = "fake", family: str = "FAKE") -> type[FakePromoter]:
         """Return a class of promoters of that kind that work in this world."""
-        members = {"kind": kind, "family": family, "world": self, "__module__": __name__}
-        return type("FakePromoter", (FakePromoter,), members)
+        return type("FakePromoter", (FakePromoter,), self._members(kind, family))
+
+    def activator_class(self, kind: str = "fake", family: str = "FAKE") -> type[FakeActivator]:
+        """Return the same, of promoters that can make versions live, too."""
+        return type("FakeActivator", (FakeActivator,), self._members(kind, family))
+
+    def _members(self, kind: str, family: str) -> dict[str, object]:
+        return {"kind": kind, "family": family, "world": self, "__module__": __name__}
 
 
 class FakeEndpoint(PluginModel):
@@ -204,6 +228,64 @@ class FakePromoter(Promoter[FakeEndpoint, NoSettings]):
     def _places(self, item: PromotionItem) -> tuple[FakePlace, FakePlace]:
         ends = (self.endpoints[item.source], self.endpoints[item.destination])
         return self.world.place(ends[0].place), self.world.place(ends[1].place)
+
+
+class FakeActivator(FakePromoter, Activator):
+    """Promotes, and makes versions live; which ones were is kept in their place."""
+
+    def parse_name(self, text: str) -> ArtifactRef:
+        found = _REF.fullmatch(text)
+        if found is None or found[2] is not None or found[3] is not None:
+            raise InvalidReference(f"{text!r} is no name of a {self.kind} artifact")
+        return ArtifactRef(self.kind, found[1])
+
+    def plan_activation(self, item: PromotionItem, context: Context) -> Plan:
+        self.world.step("plan_activation", context)
+        context.check()
+        place, _ = self._places(item)
+        with self.world.lock:
+            history = place.live.get(item.ref.name, ())
+            version = item.ref.version or (history[-2] if len(history) > 1 else None)
+            if version is None:
+                raise ArtifactNotFound(f"none of {item.ref} was live in {item.destination} before")
+            ref = replace(item.ref, version=version)
+            digest = place.shown.get(_name(ref))
+            if digest is None:
+                raise ArtifactNotFound(f"{item.destination} has no {self.kind} artifact {ref}")
+            if not all(piece in place.pieces for piece in place.contents[digest]):
+                raise VerificationFailed(f"{ref} is not whole in {item.destination}")
+            current = self._live(place, item.ref)
+        return Plan(
+            replace(item, ref=ref),
+            digest,
+            current,
+            complete=history[-1:] == (version,),
+            steps=(Step("switch", f"{item.ref.name} to {version}"),),
+        )
+
+    def activate(self, plan: Plan, context: Context) -> None:
+        self.world.step("activate", context)
+        context.check()
+        ref, (place, _) = plan.item.ref, self._places(plan.item)
+        with self.world.lock:
+            history = place.live.get(ref.name, ())
+            if history[-1:] == (ref.version,):
+                return
+            if self._live(place, ref) != plan.current:
+                raise Conflict(f"{plan.item.destination} has {history[-1]} of {ref} live by now")
+            place.live[ref.name] = (*history, str(ref.version))
+
+    def verify_activation(self, plan: Plan, context: Context) -> str:
+        self.world.step("verify_activation", context)
+        place, _ = self._places(plan.item)
+        with self.world.lock:
+            live = self._live(place, plan.item.ref)
+            return "" if live is None else _digest(place.read(live))
+
+    def _live(self, place: FakePlace, ref: ArtifactRef) -> str | None:
+        """Return the digest of the version that is live."""
+        history = place.live.get(ref.name, ())
+        return place.shown.get(f"{ref.name}:{history[-1]}") if history else None
 
 
 class FakeMailbox:

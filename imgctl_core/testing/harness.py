@@ -63,6 +63,52 @@ class PromoterHarness(ABC):
         return False
 
 
+class ActivatorHarness(ABC):
+    """How the contract reaches an environment without the promoter. Fresh for every test.
+
+    name
+        What stands after `<kind>:` and names one artifact without a version.
+    versions
+        Two references to it with a version, as they stand after `<kind>:`. They differ in content;
+        neither is there at first, and nothing is live.
+    bad_names
+        Texts that are no names of this kind. The empty one and `versions` are always
+        tried.
+    """
+
+    environment: ClassVar[str] = "prod"
+    name: str
+    versions: tuple[str, str]
+    bad_names: Sequence[str] = ()
+
+    @abstractmethod
+    def make(self) -> Promoter[Any, Any]:
+        """Return a new promoter that is an Activator, with an endpoint for `environment`.
+
+        It is closed by the contract. Two of them stand for two servers, or for one before
+        and after a restart.
+        """
+
+    @abstractmethod
+    def seed(self, reference: str) -> None:
+        """Put that version there, whole and not live, not through the promoter."""
+
+    @abstractmethod
+    def live(self) -> object:
+        """Return what people get now, the same whenever the same version is live.
+
+        None when nothing is live.
+        """
+
+    @abstractmethod
+    def inventory(self) -> object:
+        """Return all that is there, to find out whether anything changed."""
+
+    def spoil(self, reference: str) -> bool:
+        """Take something away that the version needs. Return False when that can't be."""
+        return False
+
+
 class NotifierHarness(ABC):
     """How the contract sees what arrives. Fresh for every test.
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from imgctl_core.context import CancelToken, Context, ProgressCounter
 from imgctl_core.models import (
+    Action,
     Actor,
     Failure,
     ItemProgress,
@@ -102,7 +103,11 @@ def sample_event(
     source: str = "dev",
     destination: str = "prod",
 ) -> PromotionEvent:
-    """Return the event of a promotion of one item that took 4.2 seconds."""
+    """Return the event of a promotion of one item that took 4.2 seconds.
+
+    That of an activation when that is the outcome; both ends are then the destination.
+    """
+    action = Action.ACTIVATE if outcome is Outcome.ACTIVATED else Action.PROMOTE
     bad = outcome in (Outcome.FAILED, Outcome.CONFLICT, Outcome.DENIED, Outcome.CANCELLED)
     failure = Failure("PROMOTION_FAILED", "it could not be done", "try again") if bad else None
     started = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -117,12 +122,13 @@ def sample_event(
     return PromotionEvent(
         Promotion(
             id="pr_0123456789",
-            source=source,
+            source=destination if action is Action.ACTIVATE else source,
             destination=destination,
             actor=Actor("https://dex.example.com", "c3ViamVjdA", "alice", "alice@example.com"),
             items=(item,),
             started_at=started,
             ended_at=started + timedelta(seconds=4.2),
             outcome=outcome,
+            action=action,
         )
     )

@@ -15,6 +15,7 @@ from imgctl_core.client.login import LoginSettings, Token
 from imgctl_core.client.target import Target
 from imgctl_core.errors import ImgctlError, TokenRefused
 from imgctl_core.models import (
+    ActivationRequest,
     Actor,
     AuthReport,
     EnvironmentInfo,
@@ -56,6 +57,7 @@ class FakeServer:
     plugins: tuple[PluginInfo, ...] = ()
     environments: tuple[EnvironmentInfo, ...] = ()
     requests: list[PromotionRequest] = field(default_factory=list)
+    activations: list[ActivationRequest] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
     targets: list[tuple[str, Path | None]] = field(default_factory=list)
 
@@ -111,6 +113,17 @@ class FakeClient:
     def plan(self, request: PromotionRequest) -> PlanReport:
         self.server.requests.append(request)
         self._admit("plan")
+        assert self.server.plan is not None
+        return self.server.plan
+
+    def start_activation(self, request: ActivationRequest) -> Promotion:
+        self.server.activations.append(request)
+        self._admit("start_activation")
+        return replace(self.server.promotion, outcome=None, ended_at=None)
+
+    def plan_activation(self, request: ActivationRequest) -> PlanReport:
+        self.server.activations.append(request)
+        self._admit("plan_activation")
         assert self.server.plan is not None
         return self.server.plan
 

@@ -23,6 +23,7 @@ EXPECTED = {
     "REFERENCE_INVALID": 2,
     "REFERENCE_AMBIGUOUS": 2,
     "KIND_UNKNOWN": 2,
+    "KIND_NOT_ACTIVATABLE": 2,
     "ENVIRONMENT_MISSING": 2,
     "ENDPOINTS_SAME": 2,
     "SETTING_INVALID": 2,
@@ -72,6 +73,7 @@ def test_an_error_from_elsewhere_takes_its_parents_row() -> None:
 
 
 GOOD = (Outcome.PROMOTED, "")
+LIVE = (Outcome.ACTIVATED, "")
 SAME = (Outcome.UNCHANGED, "")
 CLASH = (Outcome.CONFLICT, "CONFLICT")
 DENIED = (Outcome.DENIED, "NOT_AUTHORIZED")
@@ -89,6 +91,7 @@ STOPPED = (Outcome.CANCELLED, "CANCELLED")
         (Outcome.PROMOTED, [GOOD], 0),
         (Outcome.UNCHANGED, [SAME], 0),
         (Outcome.PROMOTED, [GOOD, SAME], 0),
+        (Outcome.ACTIVATED, [LIVE], 0),
         (Outcome.CONFLICT, [CLASH], 8),
         (Outcome.DENIED, [DENIED], 5),
         (Outcome.FAILED, [ABSENT], 9),

@@ -14,7 +14,7 @@ from imgctl_backends.slack import imgctl_notifiers
 from imgctl_backends.slack.message import compose, escape
 from imgctl_backends.slack.notifier import SlackNotifier
 from imgctl_backends.slack.settings import SlackSettings
-from imgctl_core import Actor, Context, ItemResult, Outcome, PromotionEvent
+from imgctl_core import Action, Actor, Context, ItemResult, Outcome, PromotionEvent
 from imgctl_core.errors import (
     DeadlineExceeded,
     EndpointDenied,
@@ -57,6 +57,32 @@ def test_one_post_tells_all_seven_facts_of_all_items(sink: Any, event: Promotion
 def test_a_single_artifact_is_named_in_the_first_line(event: PromotionEvent) -> None:
     promotion = replace(event.promotion, items=event.promotion.items[:1])
     assert "app:v1 from dev to prod" in compose(PromotionEvent(promotion)).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        (Outcome.ACTIVATED, ":rocket: *activated*: spa:shop:1.4.2 is live in prod now"),
+        (
+            Outcome.UNCHANGED,
+            ":heavy_equals_sign: *unchanged*: spa:shop:1.4.2 was live in prod already",
+        ),
+        (Outcome.CONFLICT, ":warning: *conflict*: making spa:shop:1.4.2 live in prod"),
+        (Outcome.FAILED, ":x: *failed*: making spa:shop:1.4.2 live in prod"),
+    ],
+)
+def test_what_went_live_reads_as_such(event: PromotionEvent, outcome: Outcome, line: str) -> None:
+    promotion = replace(
+        event.promotion,
+        source="prod",
+        items=(ItemResult("spa:shop:1.4.2", "spa", outcome, "sha256:" + "a" * 64),),
+        outcome=outcome,
+        action=Action.ACTIVATE,
+    )
+    first, second, third = compose(PromotionEvent(promotion)).splitlines()
+    assert first == line
+    assert second == "by alice@example.com in 12.3 s, pr_1"
+    assert third == f"• spa:shop:1.4.2: {outcome.value}, sha256:{'a' * 64}"
 
 
 def test_many_items_are_cut_with_their_number(event: PromotionEvent) -> None:

@@ -23,6 +23,10 @@ def authorize(made: Policy, who: Actor, source: str = "int", destination: str = 
     made.authorize(who, kind="image", name="team/app", source=source, destination=destination)
 
 
+def activate(made: Policy, who: Actor, environment: str = "prod") -> None:
+    made.authorize_activation(who, kind="spa", name="shop", environment=environment)
+
+
 class TestAdmit:
     def test_the_first_group_that_matches_is_noted(self) -> None:
         admitted = policy("a", "b", "c").admit(actor("c", "b"))
@@ -79,6 +83,7 @@ GROUPS = EnvironmentRules(allowed_groups=("release", "oncall"))
 CLOSED = EnvironmentRules(allowed_groups=())
 FROM_INT = EnvironmentRules(promote_from=("int", "stage"))
 FROM_NOWHERE = EnvironmentRules(promote_from=())
+MAY_NOT_LIVE = "alice@example.com may not make spa shop live in prod"
 MAY_NOT = "alice@example.com may not promote image team/app to prod"
 NOBODY = "nobody may promote image team/app to prod"
 
@@ -112,6 +117,60 @@ def test_authorize(
     else:
         with pytest.raises(NotAuthorized):
             authorize(made, actor(*groups), source)
+
+
+@pytest.mark.parametrize(
+    ("rules", "groups", "allowed"),
+    [
+        (None, ("promoters",), True),
+        (None, ("release",), False),
+        (EnvironmentRules(), ("promoters",), True),
+        (GROUPS, ("promoters",), False),
+        (GROUPS, ("release",), False),
+        (GROUPS, ("promoters", "release"), True),
+        (GROUPS, ("promoters", "Release"), False),
+        (CLOSED, ("promoters", "release"), False),
+        # Nothing is moved, so it comes from nowhere.
+        (FROM_INT, ("promoters",), True),
+        (FROM_INT, ("release",), False),
+        (FROM_NOWHERE, ("promoters",), False),
+        (EnvironmentRules(("release",), ("int",)), ("promoters",), False),
+        (EnvironmentRules(("release",), ("int",)), ("promoters", "release"), True),
+    ],
+)
+def test_authorize_activation(
+    rules: EnvironmentRules | None, groups: tuple[str, ...], allowed: bool
+) -> None:
+    made = policy(**({"prod": rules} if rules else {}))
+    assert made.may_promote(actor(*groups), "prod") is allowed
+    for spelled in ("prod", "PROD"):
+        if allowed:
+            activate(made, actor(*groups), spelled)
+        else:
+            with pytest.raises(NotAuthorized):
+                activate(made, actor(*groups), spelled)
+
+
+@pytest.mark.parametrize(
+    ("rules", "message", "fix"),
+    [
+        (GROUPS, f"{MAY_NOT_LIVE}; one of the groups release, oncall would do", "ask for"),
+        (CLOSED, f"{MAY_NOT_LIVE}: nobody may promote to prod", "[environments.prod]"),
+        (
+            FROM_NOWHERE,
+            "nobody may make spa shop live in prod: prod takes nothing from anywhere",
+            "[environments.prod]",
+        ),
+    ],
+    ids=["groups", "closed", "nowhere"],
+)
+def test_a_denied_activation_says_what_would_do(
+    rules: EnvironmentRules, message: str, fix: str
+) -> None:
+    with pytest.raises(NotAuthorized) as denied:
+        activate(policy(prod=rules), actor("promoters"))
+    assert denied.value.message == message
+    assert fix in denied.value.fix
 
 
 def test_the_rules_of_one_environment_are_no_other_ones() -> None:

@@ -17,6 +17,7 @@ from imgctl_core.errors import ArtifactNotFound, Conflict, InvalidReference
 from imgctl_core.journal import Journal
 from imgctl_core.models import (
     JSON,
+    ActivationRequest,
     Actor,
     ArtifactRef,
     Plan,
@@ -31,6 +32,7 @@ from imgctl_core.plugins.registry import PluginRegistry
 from imgctl_core.promoter import NoSettings, PluginModel, Promoter
 from imgctl_core.resolve import Resolver
 from imgctl_core.store import MemoryStore
+from imgctl_core.testing import FakeEndpoint, FakeWorld
 
 
 class Shelf(PluginModel):
@@ -132,6 +134,8 @@ class World:
     audit: AuditLog
     log: Path
     shelves: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Where builds of kind `spa` lie and are live: `shop` in versions 1 and 2, in prod.
+    builds: FakeWorld = field(default_factory=FakeWorld)
     alice: Actor = ALICE
     bob: Actor = BOB
     carol: Actor = CAROL
@@ -143,6 +147,15 @@ class World:
     def promote(self, *refs: str, actor: Actor | None = None, **more: object) -> Promotion:
         actor = actor or self.alice
         started = self.engine.start(self.request(*refs, **more), actor, "test")
+        return self.wait(started.id, actor)
+
+    def activation(self, ref: str = "spa:shop:1", **more: object) -> ActivationRequest:
+        values: dict[str, object] = {"environment": "prod", **more}
+        return ActivationRequest(ref, **values)  # type: ignore[arg-type]
+
+    def activate(self, ref: str, actor: Actor | None = None, **more: object) -> Promotion:
+        actor = actor or self.alice
+        started = self.engine.start(self.activation(ref, **more), actor, "test")
         return self.wait(started.id, actor)
 
     def wait(self, promotion_id: str, actor: Actor | None = None) -> Promotion:
@@ -168,11 +181,18 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             "prod": {},
         }
         promoter = ShelfPromoter(shelves, {name: name for name in shelves} | {"twin": "dev"})
-        registry = PluginRegistry({"image": ShelfPromoter}, {}, ())
+        builds = FakeWorld()
+        for version in ("1", "2"):
+            builds.put("prod", "shop", version, f"build {version}".encode())
+        activator_class = builds.activator_class("spa", "SPA")
+        activator = activator_class(
+            NoSettings(), {name: FakeEndpoint(place=name) for name in ("dev", "int", "prod")}
+        )
+        registry = PluginRegistry({"image": ShelfPromoter, "spa": activator_class}, {}, ())
         listener = Listener()
         environments = [*promoter.endpoints, "empty"]
         resolver = Resolver(
-            {"image": promoter},
+            {"image": promoter, "spa": activator},
             registry,
             environments=environments,
             allow_replace={name for name, rule in rules.items() if rule.allow_replace},
@@ -186,7 +206,7 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             MemoryStore(),
             max_promotions=max_promotions,
         )
-        return World(engine, promoter, listener, audit, log, shelves)
+        return World(engine, promoter, listener, audit, log, shelves, builds)
 
     yield make
     for log in logs:

@@ -19,6 +19,8 @@ from imgctl_core.context import CancelToken
 from imgctl_core.errors import NotAuthorized, TokenRefused
 from imgctl_core.models import (
     JSON,
+    Action,
+    ActivationRequest,
     Actor,
     EndpointInfo,
     EnvironmentInfo,
@@ -33,7 +35,7 @@ from imgctl_core.models import (
     PluginStatus,
     Progress,
     Promotion,
-    PromotionRequest,
+    Request,
     Step,
 )
 from imgctl_core.server.app import Server, create_server
@@ -50,6 +52,7 @@ ACTOR = Actor(
     expires_at=datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC),
 )
 DIGEST = "sha256:" + "ab" * 32
+OTHER = "sha256:" + "cd" * 32
 
 
 class FakeEngine:
@@ -57,30 +60,36 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.errors: dict[str, Exception] = {}
-        self.requests: list[tuple[PromotionRequest, Actor, str]] = []
+        self.requests: list[tuple[Request, Actor, str]] = []
         self.promotions: dict[str, Promotion] = {}
         self.cancelled: list[str] = []
         self.drained: list[float] = []
         self.watchers = 0
         self.changed = threading.Condition()
         self.hold_plan: threading.Event | None = None
+        self.plan_requests: list[Request] = []
         self.plan_began = threading.Event()
         self.plan_cancelled = threading.Event()
         self.quits_early = False
         self.breaks_late: Exception | None = None
 
-    def start(self, request: PromotionRequest, actor: Actor, peer: str = "") -> Promotion:
+    def start(self, request: Request, actor: Actor, peer: str = "") -> Promotion:
         self._maybe_raise("start")
+        if isinstance(request, ActivationRequest):
+            source = destination = request.environment
+        else:
+            source, destination = request.source or "dev", request.destination
         with self.changed:
             self.requests.append((request, actor, peer))
             promotion = Promotion(
                 id=f"pr_{len(self.requests)}",
-                source=request.source or "dev",
-                destination=request.destination,
+                source=source,
+                destination=destination,
                 actor=actor,
                 items=tuple(ItemResult(text, "image") for text in request.refs),
                 started_at=datetime(2026, 1, 1, tzinfo=UTC),
                 request_id=request.request_id,
+                action=request.action,
             )
             self.promotions[promotion.id] = promotion
             self.changed.notify_all()
@@ -103,9 +112,10 @@ class FakeEngine:
             self.changed.notify_all()
 
     def plan(
-        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+        self, request: Request, actor: Actor, cancel: CancelToken, peer: str = ""
     ) -> PlanReport:
         self._maybe_raise("plan")
+        self.plan_requests.append(request)
         self.plan_began.set()
         while self.hold_plan is not None and not self.hold_plan.wait(0.01):
             if cancel.cancelled:
@@ -113,6 +123,13 @@ class FakeEngine:
                 from imgctl_core.errors import Cancelled
 
                 raise Cancelled("the plan was cancelled")
+        if isinstance(request, ActivationRequest):
+            switch = Step("switch", "to 1.4.1")
+            live = PlannedItem(
+                "spa:shop:1.4.1", "spa", Outcome.ACTIVATED, DIGEST, OTHER, steps=(switch,)
+            )
+            ends = (request.environment, request.environment)
+            return PlanReport(*ends, Outcome.ACTIVATED, (live,), Action.ACTIVATE)
         steps = tuple(Step("copy", f"layer {n}", n) for n in range(12_000))
         item = PlannedItem(
             request.refs[0], "image", Outcome.PROMOTED, DIGEST, "", 10, 20, steps=steps
