@@ -81,6 +81,7 @@ class StubS3:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def _any(self) -> None:
                 parts = urlsplit(self.path)
