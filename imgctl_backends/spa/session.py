@@ -93,10 +93,24 @@ def _models(search_path: str | None) -> Loader:
     return create_loader(search_path)
 
 
-def _connect(endpoint: SpaEndpoint) -> Connection:
+def open_session(endpoint: SpaEndpoint) -> boto3.Session:
+    """Return a session of an endpoint's identity, for other services than S3.
+
+    Raises:
+        botocore.exceptions.BotoCoreError: the settings can't be used.
+    """
+    return boto3.Session(botocore_session=_identity(endpoint), region_name=endpoint.region)
+
+
+def _identity(endpoint: SpaEndpoint) -> botocore.session.Session:
     core = _core(endpoint.profile)
     if endpoint.role_arn:
         _assume(core, endpoint.role_arn, endpoint.external_id, endpoint.region)
+    return core
+
+
+def _connect(endpoint: SpaEndpoint) -> Connection:
+    core = _identity(endpoint)
     session = boto3.Session(botocore_session=core, region_name=endpoint.region)
     credentials = core.get_credentials()
     if credentials is None:
