@@ -31,7 +31,10 @@ from imgctl_core.errors import EndpointFailed
 _ACTION: Final = "s3:ListBucket"
 #: Pages that are listed one after the other: most versions have no more.
 _PAGES_IN_TURN: Final = 10
-_SPANS: Final = 16
+#: Spans at a time: twice as many as were not empty before, within these bounds, so that
+#: wrong guesses cost no more calls than right ones save.
+_LEAST_SPANS: Final = 2
+_MOST_SPANS: Final = 16
 
 
 @dataclass(slots=True)
@@ -102,11 +105,12 @@ class _Lister:
         """Return all that comes after a page; None when the server's order is not S3's."""
         done: list[tuple[bytes, Listing]] = []
         going_on = [(Span(begun.last), begun.sight)]
-        prefix = self._bucket.place.prefix
+        prefix, filled = self._bucket.place.prefix, _MOST_SPANS
         while going_on:
-            spans = cut_all(going_on, _SPANS)
+            most = max(_LEAST_SPANS, len(going_on), min(2 * filled, _MOST_SPANS))
+            spans = cut_all(going_on, most)
             parts = self._pages([{"start-after": prefix + span.after} for span in spans], spans)
-            going_on = []
+            going_on, filled = [], sum(1 for part in parts if part.listing.files)
             for span, part in zip(spans, parts, strict=True):
                 first = part.sight.first
                 if not part.ordered or not (span.begins(first) if first else not part.more):
