@@ -30,7 +30,6 @@ def make_plan(
     source, destination = ends
     here, there = listings
     total = digest(files)
-    known = {file.key: file for file in seen.same}
     copied = [*seen.missing, *(file for file, _ in seen.different)]
     return Plan(
         item=item,
@@ -44,7 +43,7 @@ def make_plan(
             "destination": destination.place.url,
             "markers_skipped": here.markers,
             "files_not_in_source": len(there.files) - len(seen.same) - len(seen.different),
-            "files": to_rows(known.get(file.key, file) for file in files),
+            "files": to_rows(files),
         },
     )
 

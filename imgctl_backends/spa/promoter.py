@@ -71,6 +71,8 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
         if seen.different and not item.replace:
             keys = [file.key for file, _ in seen.different]
             raise conflict(destination, keys, self._order)
+        known = {file.key: file for file in seen.same}
+        files = [known.get(file.key, file) for file in files]
         plan = make_plan(item, (source, destination), (here, there), files, seen, self._order)
         if plan.data["files_not_in_source"]:
             context.progress.note(
@@ -78,7 +80,7 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
                 "that the source does not have; they stay"
             )
         trail = Trail.of(context)
-        trail.begin(_files(plan), self._order)
+        trail.begin(files, self._order)
         trail.saw(seen)
         return plan
 
