@@ -286,6 +286,9 @@ class Bench:
     def plan(self, ref: str = "shop:v1", *, replace: bool = False) -> Plan:
         return self.promoter.plan(self.item(ref, replace=replace), Context())
 
+    def plan_in(self, context: Context, ref: str = "shop:v1") -> Plan:
+        return self.promoter.plan(self.item(ref), context)
+
     def promote(
         self, ref: str = "shop:v1", *, replace: bool = False, context: Context | None = None
     ) -> Plan:
