@@ -15,6 +15,7 @@ from imgctl_backends.image.wire.flight import Flight
 from imgctl_backends.image.wire.hosts import HostRules
 from imgctl_backends.image.wire.transport import Transport
 from imgctl_core.context import Context
+from imgctl_core.testing.registry import Registry
 
 
 @pytest.fixture
@@ -77,3 +78,20 @@ def test_a_connection_that_is_cut_before_its_first_use_is_closed(
         assert len(flight.addresses) == 1
         assert flight.left_open() == []
         assert caught.traceback
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["idle", "in use"])
+def test_closing_ends_a_connection_whoever_still_holds_its_answer(
+    dev: Registry, *, used: bool
+) -> None:
+    transport = transport_to(dev.url)
+    with NotingFlight() as flight:
+        reply = transport.send(flight, "GET", f"{dev.url}/v2/", {})
+        if used:
+            transport.close()
+        assert reply.body(1024)
+        assert flight.left_open()
+        reply.close()
+        transport.close()
+        assert flight.left_open() == []
+    assert reply.status == 200
