@@ -121,7 +121,9 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
             VerificationFailed: some file is not; names a few.
         """
         transfer = self._transfer(plan, context)
-        transfer.trail.files = transfer.prove(transfer.trail.files).same
+        trail = transfer.trail
+        proved = {file.key: file for file in transfer.prove(trail.files).same}
+        trail.files = [proved[file.key] for file in trail.files]
         return plan.digest
 
     def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
