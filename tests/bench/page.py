@@ -29,8 +29,10 @@ _HEADER: Final = (
     "ours ÷ it",
     "CPU, s",
     "peak memory, MB",
+    "CPU of the service, s",
     "requests at the source",
     "at the destination",
+    "of them changes",
     "MB read",
     "MB written",
     "",
@@ -143,14 +145,29 @@ def _rows(work: WorkResult) -> Iterator[tuple[str, ...]]:
             ratio,
             f"{_median(row, 'cpu_seconds'):.2f}",
             f"{_median(row, 'peak_bytes') / _MB:.0f}",
+            f"{_median(row, 'service_cpu_seconds'):.2f}",
             f"{_median(row, 'source_requests'):.0f}",
             f"{_median(row, 'destination_requests'):.0f}",
+            f"{_median(row, 'changes'):.0f}",
             f"{_median(row, 'read_bytes') / _MB:.1f}",
             f"{_median(row, 'written_bytes') / _MB:.1f}",
             row.notes.replace("|", "/"),
         )
-        if any(sample.inside_seconds is not None for sample in row.samples):
-            yield ("– of it inside the server", _spread(row, "inside_seconds"), *[""] * 8)
+        yield from _inside(row)
+
+
+def _inside(row: Row) -> Iterator[tuple[str, ...]]:
+    samples = row.samples
+    wall = all(sample.inside_seconds is not None for sample in samples)
+    used = all(sample.inside_cpu_seconds is not None for sample in samples)
+    if wall or used:
+        yield (
+            "– of it inside the server",
+            _spread(row, "inside_seconds") if wall else "",
+            "",
+            f"{_median(row, 'inside_cpu_seconds'):.2f}" if used else "",
+            *[""] * (len(_HEADER) - 4),
+        )
 
 
 def _table(lines: Sequence[tuple[str, ...]]) -> Iterator[str]:
