@@ -25,6 +25,7 @@ from tests.bench.programs import ROOT, ProgramMissing
 from tests.bench.results import PartResult, WorkResult
 from tests.bench.spa import tools as spa_tools
 from tests.bench.spa import works as spa_works
+from tests.bench.spa.gateway import memory_folder
 from tests.bench.spa.world import SpaWorld
 from tests.bench.work import Bench
 from tests.bench.world import World
@@ -88,7 +89,7 @@ def _start(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
 @contextmanager
 def _image(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
     image_tools.check_programs()
-    with _world(ImageWorld, options) as world:
+    with _world(ImageWorld, options.folder) as world:
         bench = image_works.ImageBench(world, *_sizes(options))
         yield image_tools.versions(), _in(bench, image_works.WORKS)
 
@@ -96,9 +97,11 @@ def _image(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
 @contextmanager
 def _spa(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
     spa_tools.check_programs()
-    with _world(SpaWorld, options) as world:
+    memory = None if options.folder else memory_folder()
+    with _world(SpaWorld, memory or options.folder) as world:
         bench = spa_works.SpaBench(world, *_sizes(options))
-        yield spa_tools.versions(), _in(bench, spa_works.WORKS)
+        about = {"buckets": "in memory" if memory else "on a disk", **spa_tools.versions()}
+        yield about, _in(bench, spa_works.WORKS)
 
 
 W = TypeVar("W", bound=World)
@@ -106,9 +109,9 @@ B = TypeVar("B", bound=Bench[Any])
 
 
 @contextmanager
-def _world(kind: type[W], options: argparse.Namespace) -> Iterator[W]:
+def _world(kind: type[W], where: Path | None) -> Iterator[W]:
     with (
-        tempfile.TemporaryDirectory(prefix="imgctl-bench-", dir=options.folder) as folder,
+        tempfile.TemporaryDirectory(prefix="imgctl-bench-", dir=where) as folder,
         kind(Path(folder)) as world,
     ):
         yield world
@@ -161,7 +164,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--runs", type=int, help="how often each tool does each work")
     add("--work", action="append", default=[], help="this work alone; may be repeated")
     add("--page", type=Path, default=ROOT / "docs" / "benchmarks.md", help="what to write")
-    add("--folder", type=Path, help="where registries and buckets are kept for the time")
+    add(
+        "--folder",
+        type=Path,
+        help="where registries and buckets are kept for the time; builds else go to memory",
+    )
     add(
         "--scale",
         type=float,

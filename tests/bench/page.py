@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.results import (
+    MB,
     Check,
     PartResult,
     Row,
@@ -20,8 +21,6 @@ from tests.bench.results import (
     seconds,
     to_json,
 )
-
-_MB: Final = 1_000_000
 
 _HEADER: Final = (
     "tool",
@@ -40,10 +39,12 @@ _HEADER: Final = (
 
 _HEAD: Final = """# Benchmarks
 
-Written by `make bench`. Every table is of one run on one machine, in which all tools took
-turns; medians are compared, because another machine changes all times but hardly their
-ratios. How the programs were called stands in `tests/bench/`, every single sample in
-[benchmarks.json](benchmarks.json).
+Written by `make bench`. `make bench PART=start`, `image` or `spa` measures one part, and
+`WORK=files` one work of it; the programs come from `make peers`. Every table is of one run on
+one machine, in which all tools took turns; medians are compared, because another machine changes
+all times but hardly their ratios. "The service" is the registries or the S3 server, whose CPU is
+not in that of the tools. How the programs were called stands in `tests/bench/`, every single
+sample in [benchmarks.json](benchmarks.json).
 """
 
 
@@ -144,13 +145,13 @@ def _rows(work: WorkResult) -> Iterator[tuple[str, ...]]:
             _spread(row, "seconds"),
             ratio,
             f"{_median(row, 'cpu_seconds'):.2f}",
-            f"{_median(row, 'peak_bytes') / _MB:.0f}",
+            f"{_median(row, 'peak_bytes') / MB:.0f}",
             f"{_median(row, 'service_cpu_seconds'):.2f}",
             f"{_median(row, 'source_requests'):.0f}",
             f"{_median(row, 'destination_requests'):.0f}",
             f"{_median(row, 'changes'):.0f}",
-            f"{_median(row, 'read_bytes') / _MB:.1f}",
-            f"{_median(row, 'written_bytes') / _MB:.1f}",
+            f"{_median(row, 'read_bytes') / MB:.1f}",
+            f"{_median(row, 'written_bytes') / MB:.1f}",
             row.notes.replace("|", "/"),
         )
         yield from _inside(row)

@@ -13,7 +13,6 @@ from typing import Final
 
 from imgctl_core.testing.httpd import Fault
 from tests.bench.copying import copied, in_turns
-from tests.bench.image.images import MB
 from tests.bench.image.tools import (
     CRANE,
     FLEET_RIVALS,
@@ -26,6 +25,7 @@ from tests.bench.image.tools import (
 from tests.bench.image.world import ImageWorld
 from tests.bench.lines import LATENCY_MS, RATE_KB, Route
 from tests.bench.results import (
+    MB,
     Check,
     Row,
     Sample,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,23 @@ from imgctl_core.testing.peers import VersityGateway
 from tests.bench.meters import AccessLog, ProcessMeter, Requests
 
 _READS: Final = re.compile("(Get|Head|List).*")
+
+
+_MEMORY: Final = Path("/dev/shm")
+
+
+def memory_folder() -> Path | None:
+    """Return a folder in memory where versitygw can keep its attributes, or None.
+
+    On a disk a copy costs the server more than any copier needs for it, and so all
+    copiers look alike.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=_MEMORY) as probe:
+            os.setxattr(probe.name, "user.probe", b"1")
+    except OSError:
+        return None
+    return _MEMORY
 
 
 class Gateway(VersityGateway):

@@ -43,7 +43,7 @@ def _rival(command: Callable[[str, str, str], Sequence[str]]) -> Copy:
     return copy
 
 
-def _whole(copy: Copy) -> Copy:
+def whole(copy: Copy) -> Copy:
     """Have a tool that left something out fail, whatever it says itself."""
 
     def checked(world: SpaWorld, route: Route, builds: Sequence[Build]) -> Ended:
@@ -73,14 +73,14 @@ def _rclone(url: str, source: str, destination: str) -> Sequence[str]:
     return ("rclone", "copy", f"s3:{source}", f"s3:{destination}", *options)
 
 
-IMGCTL: Final = Tool("imgctl", "ours", _whole(_imgctl()))
+IMGCTL: Final = Tool("imgctl", "ours", whole(_imgctl()))
 #: Against the stub, which has no files to count: what it must hold, it is asked.
 IMGCTL_QUICK: Final = Tool("imgctl", "ours", _imgctl())
 IMGCTL_PLAN: Final = Tool("imgctl --plan", "ours", _imgctl("--plan"))
 
-S5CMD: Final = Tool("s5cmd sync", "default", _whole(_rival(_s5cmd)))
-AWS: Final = Tool("aws s3 sync", "default", _whole(_rival(_aws)))
-RCLONE: Final = Tool("rclone copy, 200 at once", "default", _whole(_rival(_rclone)))
+S5CMD: Final = Tool("s5cmd sync", "default", whole(_rival(_s5cmd)))
+AWS: Final = Tool("aws s3 sync", "default", whole(_rival(_aws)))
+RCLONE: Final = Tool("rclone copy, 200 at once", "default", whole(_rival(_rclone)))
 
 RIVALS: Final = (S5CMD, AWS, RCLONE)
 

@@ -10,24 +10,34 @@ from typing import Final
 
 from tests.bench.copying import copied, in_turns
 from tests.bench.lines import LATENCY_MS, Route
-from tests.bench.results import Check, Row, WorkResult, cpu, ratio_check, seconds
+from tests.bench.results import MB, Check, Row, Sample, WorkResult, cpu, ratio_check, seconds
 from tests.bench.spa.builds import FILE_BYTES, Build
-from tests.bench.spa.tools import AWS, IMGCTL, IMGCTL_QUICK, RCLONE, RIVALS, S5CMD, SpaTool
+from tests.bench.spa.tools import (
+    AWS,
+    IMGCTL,
+    IMGCTL_PLAN,
+    IMGCTL_QUICK,
+    RCLONE,
+    RIVALS,
+    S5CMD,
+    SpaTool,
+)
 from tests.bench.spa.world import SpaWorld
 from tests.bench.work import Bench
 
 _FILES: Final = 2001
+_FEW: Final = 2_000
+_MANY: Final = 20_000
 _COPIES: Final = 20_001
+_MILLION: Final = 1_000_000
 #: Seconds that one copy may take: 2,500 copies a second.
 _PER_COPY_MS: Final = 0.4
 
 _VERIFIED: Final = (
     "imgctl reads the destination again and compares; the others end with their last copy."
 )
-_QUICK: Final = (
-    "Counted by a stub of S3 that answers at once, on the same cores: from the first copy "
-    "of an asset that it is asked for to the last one."
-)
+_STUB: Final = "Against a stub of S3 that answers at once, on the same cores."
+_COUNTED: Final = "The stub counts, from the first copy of an asset asked for to the last one made."
 _FAR: Final = f"Between all tools and S3 {LATENCY_MS} ms each way."
 
 
@@ -36,7 +46,7 @@ class SpaBench(Bench[SpaWorld]):
 
     def files(self, number: int) -> int:
         """Return how many files stand for that many."""
-        return max(2, int(number * self.scale))
+        return max(2, round(number * self.scale))
 
     def once(self, build: Build) -> Sequence[Callable[[], Sequence[Build]]]:
         """Return the rounds in which one build is copied over and over."""
@@ -133,7 +143,58 @@ def copies(bench: SpaBench) -> WorkResult:
         " ms",
     )
     title = f"{build.files:,} copies by a service that takes no time"
-    return bench.result("copies", title, (row,), (check,), load, _QUICK)
+    return bench.result("copies", title, (row,), (check,), load, _STUB, _COUNTED)
+
+
+def many_files(bench: SpaBench) -> WorkResult:
+    load = os.getloadavg()[0]
+    world = bench.world
+    builds = [world.build(bench.files(number)) for number in (_FEW, _MANY)]
+    samples: dict[Build, list[Sample]] = {build: [] for build in builds}
+    for number in range(bench.runs):
+        for build in builds if number % 2 == 0 else reversed(builds):
+            world.destination.empty()
+            sample = copied(world, IMGCTL, world.near, (build,))
+            bench.say(f"  {build.files:,} files: {sample.seconds:.2f} s {sample.note}")
+            samples[build].append(sample)
+    few, many = (
+        Row(f"{IMGCTL.name}, {build.files:,} files", IMGCTL.setting, tuple(samples[build]))
+        for build in builds
+    )
+    each_of_few, each_of_many = (
+        row.median(seconds) / build.files * 1000
+        for row, build in zip((few, many), builds, strict=True)
+    )
+    check = Check(
+        f"wall for a file of {builds[1].files:,}",
+        f"{each_of_many:.2f} ms",
+        f"{each_of_few:.2f} ms for one of {builds[0].files:,}",
+        None if few.notes or many.notes else each_of_many / each_of_few,
+        1.1,
+    )
+    title = f"{builds[1].files:,} files of {FILE_BYTES // 1024} KiB"
+    return bench.result("many-files", title, (few, many), (check,), load, timed=False)
+
+
+def million(bench: SpaBench) -> WorkResult:
+    load = os.getloadavg()[0]
+    world = bench.world
+    build = Build(f"{bench.files(_MILLION)}-million", bench.files(_MILLION))
+    world.quick.ends[1].empty()
+    sample = copied(world, IMGCTL_PLAN, world.quick, (build,))
+    over = (world.server.peak_bytes - world.idle_bytes) / MB
+    bench.say(f"  {sample.seconds:.2f} s {sample.note}")
+    row = Row(f"{IMGCTL_PLAN.name}, {build.files:,} files", IMGCTL_PLAN.setting, (sample,))
+    check = Check(
+        "server's peak memory over idle",
+        f"{over:.0f} MB in {sample.seconds:.0f} s",
+        f"{world.idle_bytes / MB:.0f} MB idle",
+        None if row.notes else over,
+        1000,
+        " MB",
+    )
+    title = f"the plan for {build.files:,} files"
+    return bench.result("million", title, (row,), (check,), load, _STUB, timed=False)
 
 
 #: In the order in which they run.
@@ -141,5 +202,7 @@ WORKS: Final[Mapping[str, Callable[[SpaBench], WorkResult]]] = {
     "files": files,
     "far-files": far_files,
     "same": same,
+    "many-files": many_files,
     "copies": copies,
+    "million": million,
 }
