@@ -49,7 +49,7 @@ def make_plan(
     )
 
 
-def manifest_rows(plan: Plan, trail: Trail) -> Iterator[Mapping[str, JSON]]:
+def manifest_rows(trail: Trail) -> Iterator[Mapping[str, JSON]]:
     """Yield one row a file, sorted as the source lists them.
 
     `action` is copy, replace or present. What stands at the destination is null where it

@@ -127,7 +127,7 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
         return plan.digest
 
     def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
-        return manifest_rows(plan, Trail.of(context))
+        return manifest_rows(self._trail(plan, context))
 
     def describe(self, endpoint: SpaEndpoint) -> str:
         where = f"{endpoint.endpoint_url}/" if endpoint.endpoint_url else "s3://"
@@ -142,9 +142,6 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
 
     def _transfer(self, plan: Plan, context: Context) -> Transfer:
         source, destination = self._open(plan.item, context)
-        trail = Trail.of(context)
-        if not trail.files:
-            trail.begin(_files(plan), self._order)
         return Transfer(
             source,
             destination,
@@ -152,9 +149,15 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
             self._order,
             self.patience,
             plan.item.replace,
-            trail,
+            self._trail(plan, context),
             context,
         )
+
+    def _trail(self, plan: Plan, context: Context) -> Trail:
+        trail = Trail.of(context)
+        if not trail.files:
+            trail.begin(_files(plan), self._order)
+        return trail
 
     def _copiers(self, item: PromotionItem, source: Bucket, destination: Bucket) -> list[Copier]:
         """Return what may be able to copy, what is fastest first."""

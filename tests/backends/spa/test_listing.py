@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imgctl_backends.spa import listing
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.listing import Listing, list_version
+from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.spans import Sight, Span, cut, in_order
 from imgctl_core import Context
 from imgctl_core.errors import EndpointFailed
@@ -101,7 +103,8 @@ def test_a_server_that_lists_in_circles(stub: Any, source: Any, hasty: Any, repl
 def test_a_page_in_the_middle_that_fails_is_asked_for_again(
     stub: Any, source: Any, hasty: Any, fail: Any
 ) -> None:
-    bucket, failed = source(NAMES["hashed"]), []
+    bucket = source(NAMES["hashed"])
+    failed: list[Any] = []
 
     def once(asked: Any) -> Any:
         if "start-after" in asked.query and len(failed) < 3:
@@ -112,6 +115,30 @@ def test_a_page_in_the_middle_that_fails_is_asked_for_again(
     stub.faults.append(once)
     assert keys(list_version(bucket, Context(), hasty)) == sorted(NAMES["hashed"])
     assert len(failed) == 3
+
+
+def test_where_keys_are_expected_one_round_is_enough(
+    stub: Any, source: Any, hasty: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_EXPECTED", 9)
+    names = sorted(NAMES["hashed"])
+    bucket = source([*names, "0unexpected", "zz/unexpected"])
+    expected = [File(name, 1, "t") for name in names if name != names[500]]
+    found = list_version(bucket, Context(), hasty, expected)
+    assert keys(found) == ["0unexpected", *names, "zz/unexpected"]
+    assert len(stub.asked) <= 102  # the two that nobody expected cost one more each
+    assert not any("continuation-token" in asked.query for asked in stub.asked)
+
+
+def test_expectations_may_be_wrong_and_out_of_order(
+    stub: Any, source: Any, hasty: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_EXPECTED", 9)
+    names = sorted(NAMES["hashed"])
+    bucket = source(names)
+    for expected in (reversed(names), ["x"] * 50, [f"{n}/gone" for n in range(10, 60)]):
+        files = [File(name, 1, "t") for name in expected]
+        assert keys(list_version(bucket, Context(), hasty, files)) == names
 
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=12)

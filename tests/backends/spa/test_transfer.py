@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from typing import Any
@@ -234,3 +235,11 @@ def test_a_promotion_takes_four_lists(stub: Any, bench: Any) -> None:
     lists = sorted(asked.bucket for asked in stub.asked if not asked.key)
     # The plan's two, the proof that all assets are there, and verification.
     assert lists == ["shop-dev", "shop-prod", "shop-prod", "shop-prod"]
+
+
+def test_nothing_of_the_client_is_kept(bench: Any) -> None:
+    from awscrt.s3 import S3Request
+
+    bench.promote()
+    gc.collect()
+    assert [found for found in gc.get_objects() if isinstance(found, S3Request)] == []
