@@ -1,4 +1,4 @@
-"""The one path of a promotion, and the only caller of promoters.
+"""The one path of a promotion, and with `rows` the only caller of promoters.
 
     resolve -> authorize -> plan -> lock -> record -> stage -> publish -> verify
             -> record -> notify
@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
+from imgctl_core import rows
 from imgctl_core.context import CancelToken, Context, ProgressCounter
 from imgctl_core.errors import (
     AuditUnavailable,
@@ -33,6 +34,7 @@ from imgctl_core.locks import LockTable
 from imgctl_core.models import (
     Actor,
     Failure,
+    ManifestRow,
     Outcome,
     Phase,
     PlanReport,
@@ -126,20 +128,21 @@ class Engine:
             RequestError, NotFound, PluginUnavailable: the request can't be understood.
             NotAuthorized: the actor may not promote this there.
         """
-        resolved = self._resolver.resolve(request)
-        self._authorize(request, resolved, actor, peer)
-        run = self._new_run(request, resolved, actor, peer)
-        forget = cancel.on_cancel(run.cancel.cancel)
-        try:
-            self._plan(run)
-        finally:
-            forget()
-        for item in still_open(run.items):
-            item.end(Outcome.PROMOTED)
-        outcome = overall(run.items)
-        self._journal.planned(run, outcome)
-        items = tuple(planned(item) for item in run.items)
-        return PlanReport(run.source, run.destination, outcome, items)
+        return self._planned(request, actor, cancel, peer)[1]
+
+    def export_plan(
+        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+    ) -> tuple[PlanReport, Iterator[ManifestRow]]:
+        """Do the same, and return the rows of the plans' manifests beside it.
+
+        The rows are read as they are asked for, and end with `Cancelled` after a cancel.
+
+        Raises:
+            RequestError, NotFound, PluginUnavailable: the request can't be understood.
+            NotAuthorized: the actor may not promote this there.
+        """
+        run, report = self._planned(request, actor, cancel, peer)
+        return report, rows.planned(run, cancel)
 
     def get(self, promotion_id: str, actor: Actor) -> Promotion:
         """Return a promotion as it stands.
@@ -148,6 +151,15 @@ class Engine:
             PromotionNotFound: there is none, or it is not the actor's to see.
         """
         return self._visible(promotion_id, actor).promotion()
+
+    def manifest(self, promotion_id: str, actor: Actor, ref: str = "") -> Iterator[ManifestRow]:
+        """Return what an ended promotion left at its destination; of one item, or of all.
+
+        Raises:
+            PromotionNotFound: there is none, or it is not the actor's to see.
+            ManifestNotFound: it has not ended, has no such item, or no manifest of it.
+        """
+        return rows.kept(self._visible(promotion_id, actor), ref)
 
     def cancel(self, promotion_id: str, actor: Actor) -> Promotion:
         """Ask a promotion to stop. One that is over stays as it is.
@@ -234,6 +246,24 @@ class Engine:
             ),
         )
 
+    def _planned(
+        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str
+    ) -> tuple[PromotionRun, PlanReport]:
+        resolved = self._resolver.resolve(request)
+        self._authorize(request, resolved, actor, peer)
+        run = self._new_run(request, resolved, actor, peer)
+        forget = cancel.on_cancel(run.cancel.cancel)
+        try:
+            self._plan(run)
+        finally:
+            forget()
+        for item in still_open(run.items):
+            item.end(Outcome.PROMOTED)
+        outcome = overall(run.items)
+        self._journal.planned(run, outcome)
+        items = tuple(planned(item) for item in run.items)
+        return run, PlanReport(run.source, run.destination, outcome, items)
+
     def _visible(self, promotion_id: str, actor: Actor) -> PromotionRun:
         run = self._store.get(promotion_id)
         if run is not None:
@@ -248,6 +278,7 @@ class Engine:
     def _run(self, run: PromotionRun) -> None:
         try:
             self._promote(run)
+            rows.keep(run)
         except Exception as error:  # noqa: BLE001 - the last guard: nobody may wait for ever
             for item in still_open(run.items):
                 end_with_error(run, item, error)
@@ -281,6 +312,8 @@ class Engine:
         run.enter(Phase.PLAN, still_open(run.items))
 
         def plan(item: ItemRun, context: Context) -> None:
+            # What an earlier plan found out may be true no longer.
+            item.scratch.clear()
             item.planned(item.promoter.plan(item.item, context))
 
         self._each(run, still_open(run.items), plan)
@@ -316,7 +349,7 @@ class Engine:
         """Take one step with every item, each in a guard of its own."""
 
         def guarded(item: ItemRun) -> None:
-            context = Context(run.id, item.progress, run.cancel)
+            context = Context(run.id, item.progress, run.cancel, scratch=item.scratch)
             try:
                 if run.phase is not Phase.VERIFY:
                     # What is published is published: cancelling then would only lie.

@@ -19,7 +19,8 @@
     │   ├── EnvironmentNotFound
     │   ├── EndpointNotFound        the environment has none for this kind
     │   ├── ArtifactNotFound
-    │   └── PromotionNotFound
+    │   ├── PromotionNotFound
+    │   └── ManifestNotFound        the promotion has none, or none yet
     ├── Unreachable                 imgctl's server or Dex
     │   ├── ServerUnreachable
     │   ├── IssuerUnreachable
@@ -194,6 +195,12 @@ class PromotionNotFound(NotFound):
     """There is no such promotion, or it is not this actor's to see."""
 
     reason = "PROMOTION_NOT_FOUND"
+
+
+class ManifestNotFound(NotFound):
+    """There is no manifest of that promotion or item, or none yet."""
+
+    reason = "MANIFEST_NOT_FOUND"
 
 
 class Unreachable(ImgctlError):

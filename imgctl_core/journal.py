@@ -9,7 +9,15 @@ from dataclasses import replace
 
 from imgctl_core.audit import AuditLog
 from imgctl_core.errors import AuditUnavailable, ImgctlError
-from imgctl_core.models import JSON, Actor, Failure, Outcome, Promotion, PromotionRequest
+from imgctl_core.models import (
+    JSON,
+    Actor,
+    Failure,
+    ItemResult,
+    Outcome,
+    Promotion,
+    PromotionRequest,
+)
 from imgctl_core.resolve import Resolved
 from imgctl_core.store import PromotionRun
 
@@ -75,6 +83,7 @@ class Journal:
                 "bytes_present": item.bytes_present,
                 "bytes_mounted": item.bytes_mounted,
                 "error": _failure(item.error),
+                **_manifest(item),
             }
             for item in promotion.items
         ]
@@ -166,3 +175,9 @@ def _failure(failure: Failure | None) -> JSON:
     if failure is None:
         return None
     return {"reason": failure.reason, "message": failure.message, "id": failure.id}
+
+
+def _manifest(item: ItemResult) -> dict[str, JSON]:
+    if not item.manifest_rows:
+        return {}
+    return {"manifest_rows": item.manifest_rows, "manifest_digest": item.manifest_digest}

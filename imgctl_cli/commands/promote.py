@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from imgctl_cli import exits
-from imgctl_cli.connection import Connection, Session, connection_options
+from imgctl_cli.connection import Connection, Session, begun, connection_options
 from imgctl_cli.following import conclude, follow
 from imgctl_cli.options import Notes, output_options
 from imgctl_cli.output import errors, text
@@ -40,6 +40,12 @@ T = TypeVar("T")
 @setting_options("source", "destination")
 @click.option("--plan", is_flag=True, help="Show what would happen, and write nothing.")
 @click.option(
+    "--plan-out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --plan: save the plan and every row of it as JSON.",
+)
+@click.option(
     "--on-conflict",
     type=click.Choice(("fail", "replace")),
     default="fail",
@@ -67,6 +73,7 @@ def command(
     named: tuple[str, ...],
     release_file: Path | None,
     plan: bool,
+    plan_out: Path | None,
     on_conflict: str,
     fail_fast: bool,
     deep: bool,
@@ -96,9 +103,11 @@ def command(
         deep=deep,
         options={"referrers": referrers} if referrers else {},
     )
+    if plan_out is not None:
+        _check_plan_out(plan_out, plan=plan)
     with Session(Connection.of(settings, notes), notes) as session:
         if plan:
-            report = _showing_token(session, lambda api: api.plan(request), show_token, as_json)
+            report = _planned(session, request, plan_out, show_token, as_json)
             return _conclude_plan(report, as_json=as_json, token=session.token * show_token)
         started = _showing_token(session, lambda api: api.start(request), show_token, as_json)
         ended = follow(session, started.id, as_json=as_json)
@@ -146,6 +155,20 @@ def _request(release: Release, settings: Mapping[str, Value]) -> PromotionReques
     )
 
 
+def _check_plan_out(path: Path, *, plan: bool) -> None:
+    """Refuse what no plan can be saved as, before any network is touched.
+
+    Raises:
+        UsageError: there is no plan to save, or that is no file.
+        InvalidSetting: it can't be written.
+    """
+    from imgctl_cli import planfile
+
+    if not plan:
+        raise click.UsageError("--plan-out saves a plan: it goes with --plan")
+    planfile.check(path)
+
+
 def _end(setting: Value, released: str) -> str:
     """Return an environment's name: a flag wins over the release file, and it over the rest."""
     return setting.text if setting.origin is Origin.FLAG or not released else released
@@ -183,6 +206,24 @@ def _showing_token(
     finally:
         if show_token and not as_json:
             click.echo(session.token)
+
+
+def _planned(
+    session: Session,
+    request: PromotionRequest,
+    plan_out: Path | None,
+    show_token: bool,
+    as_json: bool,
+) -> PlanReport:
+    """Ask for the plan, and save it with every row when it is wanted in a file."""
+    if plan_out is None:
+        return _showing_token(session, lambda api: api.plan(request), show_token, as_json)
+    from imgctl_cli import planfile
+
+    messages = _showing_token(
+        session, lambda api: begun(api.export_plan(request)), show_token, as_json
+    )
+    return planfile.save(messages, plan_out)
 
 
 def _conclude_plan(report: PlanReport, *, as_json: bool, token: str) -> int:

@@ -46,6 +46,15 @@ def references(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def item(text: str) -> str:
+    """Return the reference of one item of a promotion, which may be empty.
+
+    Raises:
+        InvalidReference: it can't be a reference of any kind.
+    """
+    return references([text])[0] if text else ""
+
+
 def environment(text: str, field: str) -> str:
     """Return an environment's name, which may be empty.
 
