@@ -37,11 +37,10 @@ def wants_json(argv: Sequence[str]) -> bool:
 
     Read from the words themselves, because the error may be that they can't be parsed.
     """
-    ours = _before_dashes(argv)
-    return any(
-        {f"-o{form}", f"-o={form}", f"--output={form}"} & {*ours}
-        or any(flag in ("-o", "--output") and value == form for flag, value in pairwise(ours))
-        for form in ("json", "jsonl")
+    ours, forms = _before_dashes(argv), ("json", "jsonl")
+    in_one = {prefix + form for prefix in ("-o", "-o=", "--output=") for form in forms}
+    return not in_one.isdisjoint(ours) or any(
+        flag in ("-o", "--output") and value in forms for flag, value in pairwise(ours)
     )
 
 

@@ -223,7 +223,7 @@ class IssuerUnreachable(Unreachable):
 
 
 class StreamCut(Unreachable):
-    """The connection was lost before the promotion's result arrived."""
+    """The connection was lost before all of the answer had arrived."""
 
     reason = "STREAM_CUT"
 
