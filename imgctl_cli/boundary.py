@@ -33,13 +33,14 @@ def report(error: Exception, argv: Sequence[str]) -> int:
 
 
 def wants_json(argv: Sequence[str]) -> bool:
-    """Return whether the command line asks for JSON.
+    """Return whether the command line asks for JSON, as one object or as lines of them.
 
     Read from the words themselves, because the error may be that they can't be parsed.
     """
-    ours = _before_dashes(argv)
-    return not {"-ojson", "-o=json", "--output=json"}.isdisjoint(ours) or any(
-        flag in ("-o", "--output") and value == "json" for flag, value in pairwise(ours)
+    ours, forms = _before_dashes(argv), ("json", "jsonl")
+    in_one = {prefix + form for prefix in ("-o", "-o=", "--output=") for form in forms}
+    return not in_one.isdisjoint(ours) or any(
+        flag in ("-o", "--output") and value in forms for flag, value in pairwise(ours)
     )
 
 

@@ -193,13 +193,12 @@ class Session:
             raise self._explained() from None
 
     def watch(self, promotion_id: str) -> Iterator[Progress | Promotion]:
-        """Follow a promotion. The first message, or the refusal, comes through `ask`."""
+        """Follow a promotion."""
+        return self.stream(lambda client: client.watch(promotion_id))
 
-        def begin(client: Client) -> Iterator[Progress | Promotion]:
-            stream = client.watch(promotion_id)
-            return chain(list(islice(stream, 1)), stream)
-
-        return self.ask(begin)
+    def stream(self, call: Callable[[Client], Iterator[T]]) -> Iterator[T]:
+        """Make a call with many answers. The first, or the refusal, comes through `ask`."""
+        return self.ask(lambda client: begun(call(client)))
 
     @property
     def _fresh(self) -> bool:
@@ -213,6 +212,15 @@ class Session:
 
         why, fix = explain_refusal(self._token, self._login_settings, time.time())
         return TokenRefused(f"the server refused the token: {why}", fix=fix)
+
+
+def begun(stream: Iterator[T]) -> Iterator[T]:
+    """Return the same stream, once its first message is there.
+
+    Raises:
+        ImgctlError: the server refused it.
+    """
+    return chain(list(islice(stream, 1)), stream)
 
 
 def log_in(settings: LoginSettings, notes: Notes, *, use_cache: bool) -> Token:

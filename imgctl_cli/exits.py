@@ -6,7 +6,7 @@
     4    not authenticated
     5    not authorized
     8    conflict: the destination holds something else
-    9    source tag or version, environment or promotion does not exist
+    9    source tag or version, environment, promotion or manifest does not exist
     10   imgctl's server or Dex unreachable, lost midway, or no slot free
     130  interrupted
 

@@ -146,7 +146,8 @@ class Context:
 
     `deadline` is a `time.monotonic()` value, None for no limit. `scratch` is the item's
     own, from `plan` to `manifest` of one promotion: what one step found out may save the
-    next one work. A crash forgets it, so no step may need it.
+    next one work. It is empty when `plan` begins, and a crash forgets it, so no step may
+    need it.
     """
 
     promotion_id: str = ""

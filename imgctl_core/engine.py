@@ -1,4 +1,4 @@
-"""The one path of a promotion, and of an activation; the only caller of promoters.
+"""The one path of a promotion, and of an activation; with `rows` the only caller of promoters.
 
     resolve -> authorize -> plan -> lock -> record -> stage -> publish -> verify
             -> record -> notify
@@ -15,9 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Protocol
 
+from imgctl_core import rows
 from imgctl_core.context import CancelToken, Context, ProgressCounter
 from imgctl_core.errors import (
     AuditUnavailable,
@@ -25,7 +25,6 @@ from imgctl_core.errors import (
     NotAuthorized,
     PromotionNotFound,
     ServerBusy,
-    VerificationFailed,
 )
 from imgctl_core.ids import new_promotion_id
 from imgctl_core.journal import Journal
@@ -34,15 +33,18 @@ from imgctl_core.models import (
     Action,
     Actor,
     Failure,
+    ManifestRow,
     Outcome,
     Phase,
     PlanReport,
     Progress,
     Promotion,
+    PromotionRequest,
     Request,
 )
 from imgctl_core.notify import Notifications
 from imgctl_core.outcomes import end_with_error, overall, planned, still_open
+from imgctl_core.phases import STEPS
 from imgctl_core.resolve import Resolved, Resolver
 from imgctl_core.store import ItemRun, PromotionRun, PromotionStore
 
@@ -131,20 +133,21 @@ class Engine:
             RequestError, NotFound, PluginUnavailable: the request can't be understood.
             NotAuthorized: the actor may not do this there.
         """
-        resolved = self._resolver.resolve(request)
-        self._authorize(request, resolved, actor, peer)
-        run = self._new_run(request, resolved, actor, peer)
-        forget = cancel.on_cancel(run.cancel.cancel)
-        try:
-            self._plan(run)
-        finally:
-            forget()
-        for item in still_open(run.items):
-            item.end(run.action.done)
-        outcome = overall(run.items)
-        self._journal.planned(run, outcome)
-        items = tuple(planned(item) for item in run.items)
-        return PlanReport(run.source, run.destination, outcome, items, run.action)
+        return self._planned(request, actor, cancel, peer)[1]
+
+    def export_plan(
+        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+    ) -> tuple[PlanReport, Iterator[ManifestRow]]:
+        """Do the same, and return the rows of the plans' manifests beside it.
+
+        The rows are read as they are asked for, and end with `Cancelled` after a cancel.
+
+        Raises:
+            RequestError, NotFound, PluginUnavailable: the request can't be understood.
+            NotAuthorized: the actor may not promote this there.
+        """
+        run, report = self._planned(request, actor, cancel, peer)
+        return report, rows.planned(run, cancel)
 
     def get(self, promotion_id: str, actor: Actor) -> Promotion:
         """Return a promotion as it stands.
@@ -153,6 +156,15 @@ class Engine:
             PromotionNotFound: there is none, or it is not the actor's to see.
         """
         return self._visible(promotion_id, actor).promotion()
+
+    def manifest(self, promotion_id: str, actor: Actor, ref: str = "") -> Iterator[ManifestRow]:
+        """Return what an ended promotion left at its destination; of one item, or of all.
+
+        Raises:
+            PromotionNotFound: there is none, or it is not the actor's to see.
+            ManifestNotFound: it has not ended, has no such item, or no manifest of it.
+        """
+        return rows.kept(self._visible(promotion_id, actor), ref)
 
     def cancel(self, promotion_id: str, actor: Actor) -> Promotion:
         """Ask a promotion to stop. One that is over stays as it is.
@@ -243,6 +255,24 @@ class Engine:
             ),
         )
 
+    def _planned(
+        self, request: Request, actor: Actor, cancel: CancelToken, peer: str
+    ) -> tuple[PromotionRun, PlanReport]:
+        resolved = self._resolver.resolve(request)
+        self._authorize(request, resolved, actor, peer)
+        run = self._new_run(request, resolved, actor, peer)
+        forget = cancel.on_cancel(run.cancel.cancel)
+        try:
+            self._plan(run)
+        finally:
+            forget()
+        for item in still_open(run.items):
+            item.end(run.action.done)
+        outcome = overall(run.items)
+        self._journal.planned(run, outcome)
+        items = tuple(planned(item) for item in run.items)
+        return run, PlanReport(run.source, run.destination, outcome, items, run.action)
+
     def _visible(self, promotion_id: str, actor: Actor) -> PromotionRun:
         run = self._store.get(promotion_id)
         if run is not None:
@@ -257,6 +287,7 @@ class Engine:
     def _run(self, run: PromotionRun) -> None:
         try:
             self._promote(run)
+            rows.keep(run)
         except Exception as error:  # noqa: BLE001 - the last guard: nobody may wait for ever
             for item in still_open(run.items):
                 end_with_error(run, item, error)
@@ -286,6 +317,8 @@ class Engine:
         run.enter(Phase.PLAN, still_open(run.items))
 
         def plan(item: ItemRun, context: Context) -> None:
+            # What an earlier plan found out may be true no longer.
+            item.scratch.clear()
             item.planned(item.promoter.plan(item.item, context))
 
         self._each(run, still_open(run.items), plan)
@@ -301,12 +334,7 @@ class Engine:
         if not still_open(run.items):
             return
         self._journal.requested(run)
-        steps: tuple[tuple[Phase, Callable[[ItemRun, Context], None]], ...] = (
-            (Phase.STAGE, _stage),
-            (Phase.PUBLISH, _publish),
-            (Phase.VERIFY, _verify),
-        )
-        for phase, step in steps:
+        for phase, step in STEPS:
             run.enter(phase, still_open(run.items))
             self._each(run, still_open(run.items), step)
         for item in still_open(run.items):
@@ -321,7 +349,7 @@ class Engine:
         """Take one step with every item, each in a guard of its own."""
 
         def guarded(item: ItemRun) -> None:
-            context = Context(run.id, item.progress, run.cancel)
+            context = Context(run.id, item.progress, run.cancel, scratch=item.scratch)
             try:
                 if run.phase is not Phase.VERIFY:
                     # What is published is published: cancelling then would only lie.
@@ -346,25 +374,3 @@ def _keys(run: PromotionRun) -> set[tuple[str | None, ...]]:
     if run.action is Action.ACTIVATE:
         return {(run.action, ref.kind, run.destination, ref.name) for ref in refs}
     return {(run.action, ref.kind, run.destination, ref.name, ref.version) for ref in refs}
-
-
-def _stage(item: ItemRun, context: Context) -> None:
-    if item.plan is not None:
-        item.promoter.stage(item.plan, context)
-
-
-def _publish(item: ItemRun, context: Context) -> None:
-    if item.plan is not None:
-        item.promoter.publish(item.plan, context)
-
-
-def _verify(item: ItemRun, context: Context) -> None:
-    if item.plan is not None:
-        # Verification is what makes the answer true: it is not cut short by a cancel.
-        found = item.promoter.verify(item.plan, replace(context, cancel=CancelToken()))
-        if found != item.plan.digest:
-            raise VerificationFailed(
-                f"{item.item.destination} now has {found or 'nothing'} instead of "
-                f"{item.plan.digest}",
-                fix="look who else writes there, then ask for the same again",
-            )

@@ -20,7 +20,8 @@
     │   ├── EnvironmentNotFound
     │   ├── EndpointNotFound        the environment has none for this kind
     │   ├── ArtifactNotFound
-    │   └── PromotionNotFound
+    │   ├── PromotionNotFound
+    │   └── ManifestNotFound        the promotion has none, or none yet
     ├── Unreachable                 imgctl's server or Dex
     │   ├── ServerUnreachable
     │   ├── IssuerUnreachable
@@ -203,6 +204,12 @@ class PromotionNotFound(NotFound):
     reason = "PROMOTION_NOT_FOUND"
 
 
+class ManifestNotFound(NotFound):
+    """There is no manifest of that promotion or item, or none yet."""
+
+    reason = "MANIFEST_NOT_FOUND"
+
+
 class Unreachable(ImgctlError):
     """imgctl's server or Dex could not be reached."""
 
@@ -223,7 +230,7 @@ class IssuerUnreachable(Unreachable):
 
 
 class StreamCut(Unreachable):
-    """The connection was lost before the promotion's result arrived."""
+    """The connection was lost before all of the answer had arrived."""
 
     reason = "STREAM_CUT"
 

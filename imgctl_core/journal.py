@@ -14,6 +14,7 @@ from imgctl_core.models import (
     ActivationRequest,
     Actor,
     Failure,
+    ItemResult,
     Outcome,
     Promotion,
     Request,
@@ -87,6 +88,7 @@ class Journal:
                 "bytes_present": item.bytes_present,
                 "bytes_mounted": item.bytes_mounted,
                 "error": _failure(item.error),
+                **_manifest(item),
             }
             for before, item in zip(run.items, promotion.items, strict=True)
         ]
@@ -187,3 +189,9 @@ def _failure(failure: Failure | None) -> JSON:
     if failure is None:
         return None
     return {"reason": failure.reason, "message": failure.message, "id": failure.id}
+
+
+def _manifest(item: ItemResult) -> dict[str, JSON]:
+    if not item.manifest_rows:
+        return {}
+    return {"manifest_rows": item.manifest_rows, "manifest_digest": item.manifest_digest}

@@ -281,6 +281,8 @@ class ItemResult:
     """What became of one item. `outcome` is None while it is not over.
 
     `notes` are what a person should know although the outcome does not show it.
+    `manifest_rows` and `manifest_digest` are the size and the digest of its manifest, 0
+    and empty when there is none.
     """
 
     text: str
@@ -292,6 +294,19 @@ class ItemResult:
     bytes_mounted: int = 0
     error: Failure | None = None
     notes: tuple[str, ...] = ()
+    manifest_rows: int = 0
+    manifest_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One thing that an artifact consists of, as its kind describes it.
+
+    `text` is the item's reference, `json` one JSON object: sorted keys, no spaces, ASCII.
+    """
+
+    text: str
+    json: str
 
 
 @dataclass(frozen=True, slots=True)

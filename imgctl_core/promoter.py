@@ -31,8 +31,8 @@ class Promoter(ABC, Generic[EndpointT, SettingsT]):
 
     The server makes one instance and calls it from many threads; keep what belongs to
     one promotion in the plan, not in `self`. The engine calls, in this order:
-    `parse`, `plan`, `stage`, `publish`, `verify`. When `plan` says that the destination
-    holds the digest already, nothing else is called.
+    `parse`, `plan`, `stage`, `publish`, `verify`, `manifest`. When `plan` says that the
+    destination holds the digest already, only `manifest` is called after it.
 
     Class attributes:
 
@@ -115,8 +115,14 @@ class Promoter(ABC, Generic[EndpointT, SettingsT]):
         """Yield what the artifact consists of, one row a part, in a fixed order.
 
         After `verify` the rows are the promotion's record: what is at the destination
-        now, as far as it is known. After `plan` alone they say what would be done. Not
-        every kind has parts worth listing; nothing is the default.
+        now, as far as it is known. After `plan` alone they say what would be done, or
+        what is there when that is nothing. Not every kind has parts worth listing;
+        nothing is the default.
+
+        Reads nothing: the rows come from the plan, and from what was found out on the way
+        and put into `context.scratch`. There may be a million, and they are called for
+        one at a time; each is a JSON object of at most 1 MiB. What is raised here changes
+        no outcome: the promotion is there, and has no manifest.
         """
         yield from ()
 

@@ -7,9 +7,10 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from imgctl_core.context import CancelToken, ProgressCounter
+from imgctl_core.manifest import Manifest
 from imgctl_core.models import (
     Action,
     Actor,
@@ -26,6 +27,10 @@ from imgctl_core.models import (
 )
 from imgctl_core.steps import Steps
 
+#: What the manifests of all promotions that are kept may take together, packed, in bytes:
+#: those of some millions of files.
+_MANIFEST_BYTES: Final = 256 * 1024 * 1024
+
 
 @dataclass
 class ItemRun:
@@ -39,6 +44,8 @@ class ItemRun:
     current: str = ""
     outcome: Outcome | None = None
     error: Failure | None = None
+    scratch: dict[str, object] = field(default_factory=dict)
+    manifest: Manifest | None = None
 
     def planned(self, plan: Plan) -> None:
         # The plan's item may name more than was typed: the version that was live before.
@@ -47,6 +54,11 @@ class ItemRun:
 
     def end(self, outcome: Outcome, error: Failure | None = None) -> None:
         self.outcome, self.error = outcome, error
+
+    def rest(self) -> None:
+        """Let go of what only the work needed: a plan can be far larger than its result."""
+        self.plan = None
+        self.scratch.clear()
 
     def result(self) -> ItemResult:
         count = self.progress.snapshot()
@@ -60,6 +72,8 @@ class ItemRun:
             count.bytes_mounted,
             self.error,
             self.progress.notes,
+            self.manifest.rows if self.manifest else 0,
+            self.manifest.digest if self.manifest else "",
         )
 
 
@@ -117,7 +131,19 @@ class PromotionRun:
     def close(self, promotion: Promotion) -> None:
         """Let everybody who waits see the end."""
         self.phase, self._last = Phase.DONE, promotion
+        for item in self.items:
+            item.rest()
         self.ended.set()
+
+    @property
+    def manifest_bytes(self) -> int:
+        """What its manifests take, packed."""
+        return sum(len(item.manifest.packed) for item in self.items if item.manifest)
+
+    def drop_manifests(self) -> None:
+        """Let go of its manifests; their digests stay in the result."""
+        for item in self.items:
+            item.manifest = None
 
 
 class PromotionStore(Protocol):
@@ -132,10 +158,14 @@ class PromotionStore(Protocol):
 
 
 class MemoryStore:
-    """Keeps what runs, and the last ones that ended."""
+    """Keeps what runs, and the last ones that ended.
 
-    def __init__(self, keep: int = 1000) -> None:
+    Of those, the latest manifests are kept as long as they fit into `manifest_bytes`.
+    """
+
+    def __init__(self, keep: int = 1000, manifest_bytes: int = _MANIFEST_BYTES) -> None:
         self._keep = keep
+        self._manifest_bytes = manifest_bytes
         self._lock = threading.Lock()
         self._runs: OrderedDict[str, PromotionRun] = OrderedDict()
 
@@ -147,6 +177,7 @@ class MemoryStore:
             ended = [known for known in self._runs.values() if known.ended.is_set()]
             for old in ended[: max(0, len(ended) + 1 - self._keep)]:
                 del self._runs[old.id]
+            self._drop_manifests(ended)
             self._runs[run.id] = run
             return run
 
@@ -157,6 +188,13 @@ class MemoryStore:
     def running(self) -> tuple[PromotionRun, ...]:
         with self._lock:
             return tuple(run for run in self._runs.values() if not run.ended.is_set())
+
+    def _drop_manifests(self, ended: list[PromotionRun]) -> None:
+        taken = 0
+        for run in reversed(ended):
+            taken += run.manifest_bytes
+            if taken > self._manifest_bytes:
+                run.drop_manifests()
 
     def _same_request(self, run: PromotionRun) -> PromotionRun | None:
         if not run.request.request_id:

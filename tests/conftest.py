@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -35,3 +38,26 @@ def _log_as_before() -> Iterator[None]:
     yield
     log.handlers = handlers
     log.setLevel(level)
+
+
+@pytest.fixture
+def hang_up() -> Callable[..., None]:
+    """Return a function that closes a peer, and waits until our end is no longer connected.
+
+    It closes with a reset; with `reset=False` in good order, which our end notices only
+    when it was shut down before.
+    """
+
+    def close(peer: socket.socket, ours: socket.socket, *, reset: bool = True) -> None:
+        if reset:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                ours.getpeername()
+            except OSError:
+                return
+        pytest.fail("the connection goes on")
+
+    return close

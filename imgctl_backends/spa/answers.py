@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
-from xml.parsers import expat
+from xml.etree.ElementTree import Element, ParseError, fromstring
 
 _LONGEST_TEXT: Final = 500
 
@@ -41,48 +41,22 @@ class Page:
     more: str
 
 
-class _Reader:
-    """Collects the text of elements, by their path below the root."""
-
-    def __init__(self, row: str = "") -> None:
-        self.root = ""
-        self.fields: dict[str, str] = {}
-        self.rows: list[dict[str, str]] = []
-        self._row = row
-        self._path: list[str] = []
-        self._text: list[str] = []
-
-    def read(self, body: bytes) -> None:
-        parser = expat.ParserCreate(namespace_separator=" ")
-        parser.buffer_text = True
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._text.append
-        parser.StartDoctypeDeclHandler = self._doctype
-        try:
-            parser.Parse(body, True)
-        except (expat.ExpatError, LookupError, ValueError) as error:
-            raise Unreadable(f"the body is no complete XML: {error}") from error
-
-    def _doctype(self, *_: object) -> None:
+def _root(body: bytes) -> Element:
+    if b"<!DOCTYPE" in body:
         raise Unreadable("the body has a document type, which S3 never sends")
+    try:
+        return fromstring(body)  # noqa: S314 - without a document type there are no entities
+    except (ParseError, LookupError, ValueError) as error:
+        raise Unreadable(f"the body is no complete XML: {error}") from error
 
-    def _start(self, name: str, _: object) -> None:
-        name = name.rpartition(" ")[2]
-        if not self._path:
-            self.root = name
-        self._path.append(name)
-        if len(self._path) == 2 and name == self._row:
-            self.rows.append({})
-        self._text.clear()
 
-    def _end(self, _: str) -> None:
-        name = self._path.pop()
-        if len(self._path) == 1:
-            self.fields.setdefault(name, "".join(self._text))
-        elif len(self._path) == 2 and self._path[1] == self._row:
-            self.rows[-1][name] = "".join(self._text)
-        self._text.clear()
+def _name(element: Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _fields(element: Element) -> dict[str, str]:
+    """Return the text of an element's children, by name."""
+    return {_name(child): child.text or "" for child in reversed(element)}
 
 
 def bare(etag: str) -> str:
@@ -108,14 +82,14 @@ def read_copied(body: bytes) -> Made:
     Raises:
         Unreadable: the body does not say that the copy was made.
     """
-    reader = _Reader()
-    reader.read(body)
-    etag = bare(reader.fields.get("ETag", ""))
-    if reader.root != "CopyObjectResult" or not etag:
-        raise Unreadable(f"the body is a <{reader.root[:50]}>, not the result of a copy")
+    root = _root(body)
+    fields = _fields(root)
+    etag = bare(fields.get("ETag", ""))
+    if _name(root) != "CopyObjectResult" or not etag:
+        raise Unreadable(f"the body is a <{_name(root)[:50]}>, not the result of a copy")
     checksums = (
         f"{name.removeprefix('Checksum').lower()}:{value}"
-        for name, value in reader.fields.items()
+        for name, value in fields.items()
         if name.startswith("Checksum") and name != "ChecksumType"
     )
     return Made(etag, next(checksums, ""))
@@ -123,17 +97,17 @@ def read_copied(body: bytes) -> Made:
 
 def read_refusal(body: bytes) -> Refusal:
     """Return what an error's body says; an empty one when it says nothing."""
-    reader = _Reader()
     try:
-        reader.read(body)
+        root = _root(body)
     except Unreadable:
         return Refusal()
-    if reader.root != "Error":
+    if _name(root) != "Error":
         return Refusal()
+    fields = _fields(root)
     return Refusal(
-        code=plain(reader.fields.get("Code", "")),
-        message=plain(reader.fields.get("Message", "")),
-        condition=plain(reader.fields.get("Condition", "")),
+        code=plain(fields.get("Code", "")),
+        message=plain(fields.get("Message", "")),
+        condition=plain(fields.get("Condition", "")),
     )
 
 
@@ -149,24 +123,30 @@ def read_page(body: bytes) -> Page:
     Raises:
         Unreadable: the body is no such answer.
     """
-    reader = _Reader(row="Contents")
-    reader.read(body)
-    if reader.root != "ListBucketResult":
-        raise Unreadable(f"the body is a <{reader.root[:50]}>, not a list of objects")
-    encoded = reader.fields.get("EncodingType") == "url"
+    root = _root(body)
+    if _name(root) != "ListBucketResult":
+        raise Unreadable(f"the body is a <{_name(root)[:50]}>, not a list of objects")
+    space = root.tag[: -len("ListBucketResult")]
+    encoded = root.findtext(f"{space}EncodingType") == "url"
     try:
-        rows = tuple(
-            Row(_decoded(row["Key"], encoded), int(row["Size"]), bare(row.get("ETag", "")))
-            for row in reader.rows
-        )
-    except (KeyError, ValueError) as error:
+        rows = tuple(_row(found, space, encoded) for found in root.iterfind(f"{space}Contents"))
+    except (TypeError, ValueError) as error:
         raise Unreadable(f"the list has an entry that can't be read: {error}") from error
     more = ""
-    if reader.fields.get("IsTruncated", "").strip() == "true":
-        more = reader.fields.get("NextContinuationToken", "")
+    if root.findtext(f"{space}IsTruncated", "").strip() == "true":
+        more = root.findtext(f"{space}NextContinuationToken", "")
         if not more:
             raise Unreadable("the list says that there is more, and not how to get it")
     return Page(rows, more)
+
+
+def _row(found: Element, space: str, encoded: bool) -> Row:
+    key = found.findtext(f"{space}Key")
+    if key is None:
+        raise ValueError("it has no key")
+    size = int(found.findtext(f"{space}Size", ""))
+    etag = found.findtext(f"{space}ETag", "")
+    return Row(_decoded(key, encoded), size, bare(etag))
 
 
 def _decoded(key: str, encoded: bool) -> str:

@@ -4,7 +4,8 @@ ListObjectsV2 gives a thousand keys a call, in the order of their UTF-8 bytes, e
 from where the one before it ended. When there are many, the keys that are still to come
 are cut into spans, each listed by `start-after` on its own. Nobody knows beforehand where
 the keys lie, so the cuts are guessed from the page before, again and again while some
-spans go on. Servers whose order is another one are found out by the pages themselves, and
+spans go on. Where the keys are known, as at the destination after copying, all pages are
+asked for at once. Servers whose order is another one are found out by the pages themselves, and
 listed one page after the other.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import itemgetter
 from typing import Final
 from urllib.parse import quote
@@ -31,7 +33,12 @@ from imgctl_core.errors import EndpointFailed
 _ACTION: Final = "s3:ListBucket"
 #: Pages that are listed one after the other: most versions have no more.
 _PAGES_IN_TURN: Final = 10
-_SPANS: Final = 16
+#: Expected keys to a span: a page of a thousand has room for some that nobody expects.
+_EXPECTED: Final = 950
+#: Spans at a time: twice as many as were not empty before, within these bounds, so that
+#: wrong guesses cost no more calls than right ones save.
+_LEAST_SPANS: Final = 2
+_MOST_SPANS: Final = 16
 
 
 @dataclass(slots=True)
@@ -61,19 +68,28 @@ class _Part:
     more: str
 
 
-def list_version(bucket: Bucket, context: Context, patience: Patience) -> Listing:
+def list_version(
+    bucket: Bucket, context: Context, patience: Patience, expected: Sequence[File] = ()
+) -> Listing:
     """Return everything under the bucket's prefix.
+
+    `expected` are files that are probably there, in the order of a list: they only make
+    it faster.
 
     Raises:
         EndpointFailed: a key is refused, or the answers make no sense.
     """
     lister = _Lister(bucket, context, patience)
+    spans = _between([file.key for file in expected[_EXPECTED::_EXPECTED]])
+    found = lister.in_spans(spans) if spans else None
+    if found is not None:
+        return found
     begun = lister.in_turn("", _PAGES_IN_TURN)
-    listing = begun.listing
-    if begun.more:
-        rest = lister.in_spans(begun) if begun.ordered else None
-        listing.add(lister.in_turn(begun.more).listing if rest is None else rest)
-    return listing
+    if not begun.more:
+        return begun.listing
+    rest = lister.after(begun) if begun.ordered else None
+    begun.listing.add(rest or lister.in_turn(begun.more).listing)
+    return begun.listing
 
 
 class _Lister:
@@ -98,14 +114,15 @@ class _Lister:
                 raise EndpointFailed(f"{self._bucket.place} lists in circles")
             told.add(token)
 
-    def in_spans(self, begun: _Part) -> Listing | None:
+    def after(self, begun: _Part) -> Listing | None:
         """Return all that comes after a page; None when the server's order is not S3's."""
+        return self.in_spans(cut_all([(Span(begun.last), begun.sight)], _MOST_SPANS))
+
+    def in_spans(self, spans: Sequence[Span]) -> Listing | None:
+        """Return all that lies in spans; None when the server's order is not S3's."""
         done: list[tuple[bytes, Listing]] = []
-        going_on = [(Span(begun.last), begun.sight)]
-        prefix = self._bucket.place.prefix
-        while going_on:
-            spans = cut_all(going_on, _SPANS)
-            parts = self._pages([{"start-after": prefix + span.after} for span in spans], spans)
+        while spans:
+            parts = self._pages([self._start(span) for span in spans], spans)
             going_on = []
             for span, part in zip(spans, parts, strict=True):
                 first = part.sight.first
@@ -114,10 +131,17 @@ class _Lister:
                 done.append((in_order(first), part.listing))
                 if part.more and span.holds(part.last) and part.last != span.until:
                     going_on.append((Span(part.last, span.until), part.sight))
+            filled = sum(1 for part in parts if part.listing.files)
+            most = max(_LEAST_SPANS, len(going_on), min(2 * filled, _MOST_SPANS))
+            spans = cut_all(going_on, most)
         whole = Listing()
         for _, listing in sorted(done, key=itemgetter(0)):
             whole.add(listing)
         return whole
+
+    def _start(self, span: Span) -> dict[str, str]:
+        after = span.after and self._bucket.place.prefix + span.after
+        return {"start-after": after}
 
     def _pages(self, queries: Sequence[dict[str, str]], spans: Sequence[Span]) -> list[_Part]:
         calls = [
@@ -151,6 +175,14 @@ class _Lister:
             return _part(page, span, bucket.place)
 
         return Call(f"part {number + 1} of the list of {bucket.place.url}", lambda: request, read)
+
+
+def _between(keys: Sequence[str]) -> list[Span]:
+    """Return the spans between keys, before the first and behind the last; none for no order."""
+    ends = ["", *keys]
+    if not keys or not all(Span(one).begins(other) for one, other in pairwise(ends)):
+        return []
+    return [*(Span(one, other) for one, other in pairwise(ends)), Span(ends[-1])]
 
 
 def _part(page: Page, span: Span, place: Place) -> _Part:

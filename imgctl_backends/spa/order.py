@@ -38,12 +38,16 @@ _NAMED: Final = re.compile(
     r"|(?:manifest|asset-manifest|version)\.json",
     re.IGNORECASE | re.DOTALL,
 )
-_PAGE: Final = re.compile(r".*\.html?", re.IGNORECASE | re.DOTALL)
+_PAGES: Final = (".html", ".htm")
 
 # Bundlers put a hash of the content into names: main.3f2a9c1b.js, chunk-ABCDEF12.js,
 # index-BX3kd9aZ.js (base64url, which may hold the very characters that set it off).
-_HEX: Final = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{8,64}", re.IGNORECASE)
-_LONG: Final = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{16,64}")
+_HASH: Final = re.compile(
+    r"(?:^|[.~_-])"
+    r"(?:(?=[a-fA-F]*[0-9])[0-9a-fA-F]{8,64}"
+    r"|(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{16,64})"
+    r"(?:$|[.~_-])"
+)
 _EIGHT: Final = re.compile(r".*[.~_-]([A-Za-z0-9_-]{8})(?:\..*)?", re.DOTALL)
 _RANDOM: Final = re.compile(r".*[0-9]|.+[A-Z].*[A-Z]")
 
@@ -60,7 +64,7 @@ class Order:
 
     def wave(self, key: str) -> Wave:
         name = key.rpartition("/")[2]
-        if _PAGE.fullmatch(name):
+        if name.lower().endswith(_PAGES):
             if name.lower() != "index.html":
                 return Wave.PAGE
             return Wave.INDEX if name == key else Wave.FOLDER_INDEX
@@ -90,8 +94,7 @@ class Order:
 def is_hashed(key: str) -> bool:
     """Return whether a file's name has a hash of its content in it, as far as names tell."""
     name = key.rpartition("/")[2]
-    parts = re.split(r"[.~_-]", name)
-    if any(_HEX.fullmatch(part) or _LONG.fullmatch(part) for part in parts):
+    if _HASH.search(name):
         return True
     eight = _EIGHT.fullmatch(name)
     return eight is not None and _RANDOM.match(eight[1]) is not None

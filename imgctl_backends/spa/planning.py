@@ -27,10 +27,10 @@ def make_plan(
     seen: Comparison,
     order: Order,
 ) -> Plan:
+    """Return the plan of bringing files, of which the destination holds what `seen` says."""
     source, destination = ends
     here, there = listings
     total = digest(files)
-    known = {file.key: file for file in seen.same}
     copied = [*seen.missing, *(file for file, _ in seen.different)]
     return Plan(
         item=item,
@@ -44,12 +44,12 @@ def make_plan(
             "destination": destination.place.url,
             "markers_skipped": here.markers,
             "files_not_in_source": len(there.files) - len(seen.same) - len(seen.different),
-            "files": to_rows(known.get(file.key, file) for file in files),
+            "files": to_rows(files),
         },
     )
 
 
-def manifest_rows(plan: Plan, trail: Trail) -> Iterator[Mapping[str, JSON]]:
+def manifest_rows(trail: Trail) -> Iterator[Mapping[str, JSON]]:
     """Yield one row a file, sorted as the source lists them.
 
     `action` is copy, replace or present. What stands at the destination is null where it
@@ -84,12 +84,11 @@ def _current(total: str, there: Listing, seen: Comparison, order: Order) -> str 
 
 
 def _steps(seen: Comparison, order: Order) -> tuple[Step, ...]:
-    copied = [Step("copy", file.key, file.size) for file in seen.missing]
     replaced = [Step("replace", file.key, file.size) for file, _ in seen.different]
-    steps = [*copied, *replaced]
+    steps = [Step("copy", file.key, file.size) for file in seen.missing] + replaced
     if len(steps) > _MOST_STEPS:
-        named = [step for step in copied if not order.is_entry_point(step.subject)]
-        steps = [step for step in copied if order.is_entry_point(step.subject)]
+        hidden, entries = order.split(seen.missing)
+        steps = [Step("copy", file.key, file.size) for file in entries]
         steps += replaced
-        steps.append(Step("copy", count(len(named)), sum(step.bytes for step in named)))
+        steps.append(Step("copy", count(len(hidden)), sum(file.size for file in hidden)))
     return tuple(sorted(steps, key=lambda step: (order.wave(step.subject), step.subject)))

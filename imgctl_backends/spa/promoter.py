@@ -74,6 +74,8 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
         if seen.different and not item.replace:
             keys = [file.key for file, _ in seen.different]
             raise conflict(destination, keys, self._order)
+        known = {file.key: file for file in seen.same}
+        files = [known.get(file.key, file) for file in files]
         plan = make_plan(item, (source, destination), (here, there), files, seen, self._order)
         if plan.data["files_not_in_source"]:
             context.progress.note(
@@ -81,7 +83,7 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
                 "that the source does not have; they stay"
             )
         trail = Trail.of(context)
-        trail.begin(_files(plan), self._order)
+        trail.begin(files, self._order)
         trail.saw(seen)
         return plan
 
@@ -122,11 +124,13 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
             VerificationFailed: some file is not; names a few.
         """
         transfer = self._transfer(plan, context)
-        transfer.trail.files = transfer.prove(transfer.trail.files).same
+        trail = transfer.trail
+        proved = {file.key: file for file in transfer.prove(trail.files).same}
+        trail.files = [proved[file.key] for file in trail.files]
         return plan.digest
 
     def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
-        return manifest_rows(plan, Trail.of(context))
+        return manifest_rows(self._trail(plan, context))
 
     def parse_name(self, text: str) -> ArtifactRef:
         return references.parse_name(text)
@@ -157,9 +161,6 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
 
     def _transfer(self, plan: Plan, context: Context) -> Transfer:
         source, destination = self._open(plan.item, context)
-        trail = Trail.of(context)
-        if not trail.files:
-            trail.begin(_files(plan), self._order)
         return Transfer(
             source,
             destination,
@@ -167,9 +168,15 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
             self._order,
             self.patience,
             plan.item.replace,
-            trail,
+            self._trail(plan, context),
             context,
         )
+
+    def _trail(self, plan: Plan, context: Context) -> Trail:
+        trail = Trail.of(context)
+        if not trail.files:
+            trail.begin(_files(plan), self._order)
+        return trail
 
     def _copiers(self, item: PromotionItem, source: Bucket, destination: Bucket) -> list[Copier]:
         """Return what may be able to copy, what is fastest first."""

@@ -41,7 +41,7 @@ class Transfer:
 
     def look(self, files: Sequence[File]) -> Comparison:
         """List the destination anew and compare."""
-        there = list_version(self.destination, self.context, self.patience).files
+        there = list_version(self.destination, self.context, self.patience, files).files
         return self._compare(files, there)
 
     def look_at(self, files: Sequence[File]) -> Comparison:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +15,10 @@ from imgctl_cli.connection import Connection, Session, connection_options
 from imgctl_cli.options import Notes, output_options
 from imgctl_cli.release import Release, read_release
 from imgctl_cli.settings import ClientCommand, Origin, Value, setting_options, values
-from imgctl_core.models import OnConflict, PromotionRequest
+from imgctl_core.models import OnConflict, PlanReport, PromotionRequest
+
+if TYPE_CHECKING:
+    from imgctl_core.client.api import Client
 
 
 @click.command("promote", cls=ClientCommand)
@@ -29,6 +33,12 @@ from imgctl_core.models import OnConflict, PromotionRequest
 )
 @setting_options("source", "destination")
 @running.plan_option
+@click.option(
+    "--plan-out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --plan: save the plan and every row of it as JSON.",
+)
 @click.option(
     "--on-conflict",
     type=click.Choice(("fail", "replace")),
@@ -57,6 +67,7 @@ def command(
     named: tuple[str, ...],
     release_file: Path | None,
     plan: bool,
+    plan_out: Path | None,
     on_conflict: str,
     fail_fast: bool,
     deep: bool,
@@ -85,10 +96,12 @@ def command(
         deep=deep,
         options={"referrers": referrers} if referrers else {},
     )
+    if plan_out is not None:
+        _check_plan_out(plan_out, plan=plan)
     how = {"as_json": output == "json", "show_token": show_token}
     with Session(Connection.of(settings, notes), notes) as session:
         if plan:
-            return running.show_plan(session, lambda api: api.plan(request), **how)
+            return running.show_plan(session, _planning(request, plan_out), **how)
         return running.run(session, lambda api: api.start(request), **how)
 
 
@@ -124,6 +137,29 @@ def _request(release: Release, settings: Mapping[str, Value]) -> PromotionReques
         destination=require_destination(_end(settings["destination"], release.destination)),
         request_id=running.new_request_id(),
     )
+
+
+def _planning(request: PromotionRequest, plan_out: Path | None) -> Callable[[Client], PlanReport]:
+    """Return how to get the plan; with every row of it, saved, when a file is named."""
+    if plan_out is None:
+        return lambda api: api.plan(request)
+    from imgctl_cli import planfile
+
+    return lambda api: planfile.save(api.export_plan(request), plan_out)
+
+
+def _check_plan_out(path: Path, *, plan: bool) -> None:
+    """Refuse what no plan can be saved as, before any network is touched.
+
+    Raises:
+        UsageError: there is no plan to save, or that is no file.
+        InvalidSetting: it can't be written.
+    """
+    from imgctl_cli import planfile
+
+    if not plan:
+        raise click.UsageError("--plan-out saves a plan: it goes with --plan")
+    planfile.check(path)
 
 
 def _end(setting: Value, released: str) -> str:

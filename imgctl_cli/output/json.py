@@ -106,6 +106,7 @@ def _item(item: ItemResult) -> JSON:
         "bytes_mounted": item.bytes_mounted,
         "error": _error(item.error),
         **_notes(item.notes),
+        **_manifest(item),
     }
 
 
@@ -135,6 +136,13 @@ def _action(action: Action) -> dict[str, JSON]:
 def _notes(notes: tuple[str, ...]) -> dict[str, JSON]:
     """Return the key only when there is something to say: most results have none."""
     return {"notes": list(notes)} if notes else {}
+
+
+def _manifest(item: ItemResult) -> dict[str, JSON]:
+    """Return the keys only when there is a manifest: many kinds have none."""
+    if not item.manifest_rows:
+        return {}
+    return {"manifest_rows": item.manifest_rows, "manifest_digest": item.manifest_digest}
 
 
 def _plugin(info: PluginInfo) -> JSON:

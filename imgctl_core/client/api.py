@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import grpc
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ActivationRequest,
         AuthReport,
         EnvironmentInfo,
+        ManifestRow,
         PlanReport,
         PluginInfo,
         Progress,
@@ -34,8 +35,20 @@ MAX_TOKEN: Final = 8 * 1024
 #: How long a plan may take, in seconds: the server looks at both endpoints for it.
 PLAN_SECONDS: Final = 300.0
 
+#: How long rows may take to come, in seconds, with a plan before them. The server's own
+#: limit (`imgctl_core.server.limits`) is shorter, and its answer says more than ours.
+ROWS_SECONDS: Final = 630.0
+
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
+
+
+class _Numbered(Protocol):
+    @property
+    def sequence(self) -> int: ...
+
+
+NumberedT = TypeVar("NumberedT", bound=_Numbered)
 
 
 class Client:
@@ -83,7 +96,7 @@ class Client:
             ImgctlError: the class says what kept it from being promoted.
             StreamCut: the connection was lost; the promotion may be running still.
         """
-        with self._errors(promotion_id=""):
+        with self._errors(lambda: self._cut("")):
             answer = self._stub.Promote(
                 convert.promote_request(request), credentials=self._credentials()
             )
@@ -102,20 +115,16 @@ class Client:
             pb.WatchPromotionRequest(id=promotion_id), credentials=self._credentials()
         )
         try:
-            with self._errors(promotion_id=promotion_id):
-                for expected, message in enumerate(call, start=1):
-                    if message.sequence != expected:
-                        break
-                    if message.HasField("result"):
-                        ended = convert.promotion(message.result)
-                        if ended.outcome is None:
-                            break
-                        yield ended
-                        return
-                    yield convert.progress(message.progress)
+            for message in self._in_order(call, lambda: self._cut(promotion_id)):
+                if message.HasField("result"):
+                    ended = convert.promotion(message.result)
+                    if ended.outcome is None:
+                        raise self._cut(promotion_id)
+                    yield ended
+                    return
+                yield convert.progress(message.progress)
         finally:
             call.cancel()
-        raise self._cut(promotion_id)
 
     def get(self, promotion_id: str) -> Promotion:
         """Return a promotion as it stands."""
@@ -148,6 +157,48 @@ class Client:
         )
         return convert.activation_plan(answer)
 
+    def export_plan(self, request: PromotionRequest) -> Iterator[ManifestRow | PlanReport]:
+        """Yield every row of what a promotion would do, and last the plan itself.
+
+        Raises:
+            StreamCut: the stream ended before that.
+        """
+        call = self._stub.ExportPlan(
+            convert.export_request(request), timeout=ROWS_SECONDS, credentials=self._credentials()
+        )
+        try:
+            for message in self._in_order(call, lambda: self._cut_rows("the plan")):
+                yield from map(convert.manifest_row, message.rows)
+                if message.HasField("result"):
+                    yield convert.plan(message.result)
+                    return
+        finally:
+            call.cancel()
+
+    def manifest(self, promotion_id: str, ref: str = "") -> Iterator[ManifestRow]:
+        """Yield what an ended promotion left at its destination; of one item, or of all.
+
+        Raises:
+            ManifestNotFound: it has not ended, has no such item, or no manifest of it.
+            StreamCut: the stream ended before all of it was there.
+        """
+        call = self._stub.GetManifest(
+            pb.GetManifestRequest(id=promotion_id, ref=ref),
+            timeout=ROWS_SECONDS,
+            credentials=self._credentials(),
+        )
+        count = 0
+        try:
+            for message in self._in_order(call, lambda: self._cut_rows("the manifest")):
+                count += len(message.rows)
+                yield from map(convert.manifest_row, message.rows)
+                if message.HasField("end"):
+                    if count != message.end.rows:
+                        raise self._cut_rows("the manifest")
+                    return
+        finally:
+            call.cancel()
+
     def environments(self) -> tuple[EnvironmentInfo, ...]:
         """Return the server's environments, with what the caller may do there."""
         answer = self._call(self._stub.ListEnvironments, pb.ListEnvironmentsRequest())
@@ -172,6 +223,21 @@ class Client:
         with self._errors():
             return method(request, timeout=seconds or self._target.timeout, credentials=credentials)
 
+    def _in_order(
+        self, messages: Iterable[NumberedT], lost: Callable[[], StreamCut]
+    ) -> Iterator[NumberedT]:
+        """Yield the messages of a stream, whose reader stops at the one that is the last.
+
+        Raises:
+            StreamCut: one is missing.
+        """
+        with self._errors(lost):
+            for expected, message in enumerate(messages, start=1):
+                if message.sequence != expected:
+                    break
+                yield message
+        raise lost()
+
     def _credentials(self) -> grpc.CallCredentials:
         token = self._token if isinstance(self._token, str) else self._token()
         if len(token) > MAX_TOKEN:
@@ -184,18 +250,23 @@ class Client:
         return grpc.access_token_call_credentials(token)
 
     @contextmanager
-    def _errors(self, *, promotion_id: str | None = None) -> Iterator[None]:
+    def _errors(self, lost: Callable[[], StreamCut] | None = None) -> Iterator[None]:
         try:
             yield
         except grpc.RpcError as failed:
-            raise self._typed(failed, promotion_id) from None
+            raise self._typed(failed, lost() if lost else None) from None
 
-    def _typed(self, failed: Any, promotion_id: str | None) -> ImgctlError:
+    def _typed(self, failed: Any, lost: StreamCut | None) -> ImgctlError:
         from imgctl_core.client import refusals
 
-        return refusals.error_of(failed, self._target, self._endpoint, promotion_id=promotion_id)
+        return refusals.error_of(failed, self._target, self._endpoint, lost=lost)
 
     def _cut(self, promotion_id: str) -> StreamCut:
         from imgctl_core.client import refusals
 
         return refusals.cut(promotion_id)
+
+    def _cut_rows(self, what: str) -> StreamCut:
+        from imgctl_core.client import refusals
+
+        return refusals.cut_rows(what)

@@ -6,10 +6,13 @@ for success.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from imgctl_core._proto import imgctl_pb2 as pb
+from imgctl_core.errors import InternalError
+from imgctl_core.manifest import line
 from imgctl_core.models import (
     Action,
     ActivationRequest,
@@ -20,6 +23,7 @@ from imgctl_core.models import (
     Failure,
     ItemProgress,
     ItemResult,
+    ManifestRow,
     OnConflict,
     Outcome,
     Phase,
@@ -104,6 +108,17 @@ def plan_activation_request(request: ActivationRequest) -> pb.PlanActivationRequ
     )
 
 
+def export_request(request: PromotionRequest) -> pb.ExportPlanRequest:
+    return pb.ExportPlanRequest(
+        refs=request.refs,
+        source=request.source,
+        destination=request.destination,
+        on_conflict=_ON_CONFLICT[request.on_conflict],
+        deep=request.deep,
+        options=request.options,
+    )
+
+
 def promotion(message: pb.Promotion) -> Promotion:
     actor = message.actor
     return Promotion(
@@ -157,6 +172,24 @@ def activation_plan(message: pb.PlanActivationResponse) -> PlanReport:
         _outcome(message.outcome) or Outcome.FAILED,
         (_planned(message.item),),
         Action.ACTIVATE,
+    )
+
+
+def manifest_row(message: pb.ManifestRow) -> ManifestRow:
+    """Return a row in its one form, whatever form it came in.
+
+    Raises:
+        InternalError: it is no JSON object.
+    """
+    try:
+        fields = json.loads(message.json)
+        if isinstance(fields, dict):
+            return ManifestRow(message.ref, line(fields))
+    except (ValueError, RecursionError):
+        pass
+    raise InternalError(
+        "the server sent a manifest with a row that is no JSON object",
+        fix="tell whoever runs it: a plugin of its may have a bug",
     )
 
 
@@ -216,6 +249,8 @@ def _item(item: pb.Item) -> ItemResult:
         item.bytes_mounted,
         _failure(item.error) if item.HasField("error") else None,
         tuple(item.notes),
+        item.manifest_rows,
+        item.manifest_digest,
     )
 
 

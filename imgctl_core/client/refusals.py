@@ -62,7 +62,7 @@ _CLOSED = "failed to connect to all addresses"
 
 
 def error_of(
-    call: grpc.Call, target: Target, endpoint: Endpoint, *, promotion_id: str | None = None
+    call: grpc.Call, target: Target, endpoint: Endpoint, *, lost: StreamCut | None = None
 ) -> ImgctlError:
     """Return what a failed call means.
 
@@ -70,8 +70,7 @@ def error_of(
         call: the failed call.
         target: the server that was called.
         endpoint: the same, understood.
-        promotion_id: for a call that follows a promotion whose result is awaited still;
-            empty when its id is not known.
+        lost: what a connection that broke means, for a call whose end is awaited still.
     """
     error = status.from_call(call)
     if error is not None:
@@ -79,14 +78,14 @@ def error_of(
     code, details = call.code(), call.details() or ""
     if code is _Code.UNAVAILABLE and (_CLOSED in details or "resolv" in details):
         return _unreachable(details, target, endpoint)
-    if promotion_id is not None and code in (
+    if lost is not None and code in (
         _Code.UNAVAILABLE,
         _Code.INTERNAL,
         _Code.UNKNOWN,
         _Code.CANCELLED,
         _Code.DEADLINE_EXCEEDED,
     ):
-        return cut(promotion_id)
+        return lost
     return _plain(code, details, target)
 
 
@@ -97,6 +96,14 @@ def cut(promotion_id: str) -> StreamCut:
         "the connection to the server was lost before the promotion's result arrived",
         fix=f"it may be running still: {again} tells",
         id=promotion_id,
+    )
+
+
+def cut_rows(what: str) -> StreamCut:
+    """Return the error for rows that did not all arrive."""
+    return StreamCut(
+        f"the connection to the server was lost before {what} was whole",
+        fix="the same command again asks for all of it",
     )
 
 

@@ -14,6 +14,7 @@ from imgctl_core.models import (
     Failure,
     ItemProgress,
     ItemResult,
+    ManifestRow,
     OnConflict,
     Outcome,
     Phase,
@@ -38,7 +39,10 @@ _ON_CONFLICT: Final = {
 
 
 def request_of(
-    message: pb.PromoteRequest | pb.StartPromotionRequest | pb.PlanPromotionRequest,
+    message: pb.PromoteRequest
+    | pb.StartPromotionRequest
+    | pb.PlanPromotionRequest
+    | pb.ExportPlanRequest,
 ) -> PromotionRequest:
     """Return what was asked for.
 
@@ -51,7 +55,9 @@ def request_of(
             f"on_conflict {message.on_conflict} means nothing to this server",
             fix="use fail or replace, or update the server",
         )
-    own_id = "" if isinstance(message, pb.PlanPromotionRequest) else message.request_id
+    own_id = ""
+    if isinstance(message, pb.PromoteRequest | pb.StartPromotionRequest):
+        own_id = message.request_id
     return PromotionRequest(
         refs=validate.references(refs),
         destination=validate.environment(message.destination, "destination"),
@@ -129,6 +135,22 @@ def activation_plan(report: PlanReport) -> pb.PlanActivationResponse:
     )
 
 
+def plan_page(sequence: int, rows: Iterable[ManifestRow]) -> pb.ExportPlanResponse:
+    return pb.ExportPlanResponse(sequence=sequence, rows=[_row(row) for row in rows])
+
+
+def plan_end(sequence: int, report: PlanReport) -> pb.ExportPlanResponse:
+    return pb.ExportPlanResponse(sequence=sequence, result=plan(report))
+
+
+def manifest_page(sequence: int, rows: Iterable[ManifestRow]) -> pb.GetManifestResponse:
+    return pb.GetManifestResponse(sequence=sequence, rows=[_row(row) for row in rows])
+
+
+def manifest_end(sequence: int, rows: int) -> pb.GetManifestResponse:
+    return pb.GetManifestResponse(sequence=sequence, end=pb.ManifestEnd(rows=rows))
+
+
 def auth_check(report: AuthReport) -> pb.AuthCheckResponse:
     actor = report.actor
     message = pb.AuthCheckResponse(
@@ -192,7 +214,13 @@ def _item(item: ItemResult) -> pb.Item:
         bytes_mounted=_count(item.bytes_mounted),
         error=_failure(item.error),
         notes=item.notes,
+        manifest_rows=item.manifest_rows,
+        manifest_digest=item.manifest_digest,
     )
+
+
+def _row(row: ManifestRow) -> pb.ManifestRow:
+    return pb.ManifestRow(ref=row.text, json=row.json)
 
 
 def _item_progress(item: ItemProgress) -> pb.ItemProgress:

@@ -6,9 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from imgctl_core.errors import ServerBusy
+from imgctl_core.context import CancelToken
+from imgctl_core.errors import Cancelled, DeadlineExceeded, ServerBusy
+
+if TYPE_CHECKING:
+    import grpc
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -30,6 +34,10 @@ MAX_METADATA: Final = 32 * KIB
 #: deadline says. A promotion goes on without its caller.
 PROMOTE_SECONDS: Final = 4 * 3600.0
 PLAN_SECONDS: Final = 600.0
+MANIFEST_SECONDS: Final = 600.0
+
+#: Seconds after its time is up in which a call may still end by itself.
+_GRACE: Final = 5.0
 
 #: Threads beyond those that long calls can take: health, auth checks and other short calls.
 HEADROOM: Final = 8
@@ -61,6 +69,43 @@ class Seats:
             self._free.release()
 
 
+@contextmanager
+def time_limit(
+    context: grpc.ServicerContext, seconds: float, what: str, fix: str
+) -> Iterator[CancelToken]:
+    """Give a call a token that is set when its caller has left or its time is up.
+
+    A caller who stays and reads nothing holds our thread where no token is looked at: that
+    call is broken off a little later.
+
+    Raises:
+        DeadlineExceeded: `what` did not happen within the time; `fix` may help.
+    """
+    cancel, late, over = CancelToken(), threading.Event(), threading.Event()
+
+    def stop() -> None:
+        late.set()
+        cancel.cancel()
+        if not over.wait(_GRACE):
+            context.cancel()
+
+    if not context.add_callback(cancel.cancel):
+        cancel.cancel()
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield cancel
+    except Cancelled:
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+        over.set()
+    if late.is_set():
+        raise DeadlineExceeded(f"{what} within {seconds:.0f} s", fix=fix)
+
+
 @dataclass(frozen=True)
 class Capacity:
     """How many calls of each lasting kind there may be, and the threads to serve them."""
@@ -68,6 +113,7 @@ class Capacity:
     promotes: int
     plans: int
     watches: int
+    manifests: int
 
     @classmethod
     def for_promotions(cls, count: int) -> Capacity:
@@ -76,11 +122,11 @@ class Capacity:
         There are more places for callers of `Promote` than promotions, because a repeated
         request joins the running one.
         """
-        return cls(promotes=count + 4, plans=count, watches=2 * count + 8)
+        return cls(promotes=count + 4, plans=count, watches=2 * count + 8, manifests=count + 4)
 
     @property
     def threads(self) -> int:
-        return self.promotes + self.plans + self.watches + HEADROOM
+        return self.promotes + self.plans + self.watches + self.manifests + HEADROOM
 
 
 def channel_options() -> list[tuple[str, int]]:

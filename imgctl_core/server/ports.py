@@ -13,10 +13,12 @@ from imgctl_core.models import (
     JSON,
     Actor,
     EnvironmentInfo,
+    ManifestRow,
     PlanReport,
     PluginInfo,
     Progress,
     Promotion,
+    PromotionRequest,
     Request,
 )
 
@@ -58,8 +60,16 @@ class Engine(Protocol):
     ) -> PlanReport:
         """Find out what a promotion or an activation would do."""
 
+    def export_plan(
+        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+    ) -> tuple[PlanReport, Iterator[ManifestRow]]:
+        """The same, and the rows of the plans, which are made as they are asked for."""
+
     def get(self, promotion_id: str, actor: Actor) -> Promotion:
         """Return a promotion as it stands."""
+
+    def manifest(self, promotion_id: str, actor: Actor, ref: str = "") -> Iterator[ManifestRow]:
+        """Return the rows of what an ended promotion left; of one item, or of all."""
 
     def cancel(self, promotion_id: str, actor: Actor) -> Promotion:
         """Ask a promotion to stop."""

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import grpc
@@ -15,10 +16,27 @@ from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core._proto import imgctl_pb2_grpc
 from imgctl_core.context import CancelToken
 from imgctl_core.errors import Cancelled, DeadlineExceeded, ImgctlError, PromotionError
-from imgctl_core.models import Actor, AuthReport, Outcome, PlanReport, Promotion, Request
+from imgctl_core.models import (
+    Actor,
+    AuthReport,
+    ManifestRow,
+    Outcome,
+    PlanReport,
+    Promotion,
+    PromotionRequest,
+    Request,
+)
 from imgctl_core.server import convert, validate
-from imgctl_core.server.caller import current
-from imgctl_core.server.limits import PLAN_SECONDS, PROMOTE_SECONDS, Capacity, Seats
+from imgctl_core.server.caller import Caller, current
+from imgctl_core.server.limits import (
+    MANIFEST_SECONDS,
+    PLAN_SECONDS,
+    PROMOTE_SECONDS,
+    Capacity,
+    Seats,
+    time_limit,
+)
+from imgctl_core.server.paging import pages
 from imgctl_core.server.ports import Catalogue, Engine
 from imgctl_core.server.records import Records
 
@@ -44,6 +62,7 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
         version: str = "",
         promote_seconds: float = PROMOTE_SECONDS,
         plan_seconds: float = PLAN_SECONDS,
+        manifest_seconds: float = MANIFEST_SECONDS,
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
@@ -51,9 +70,11 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
         self._version = version
         self._promote_seconds = promote_seconds
         self._plan_seconds = plan_seconds
+        self._manifest_seconds = manifest_seconds
         self._promotes = Seats(capacity.promotes, "waiting promotion")
         self._plans = Seats(capacity.plans, "plan")
         self._watches = Seats(capacity.watches, "watcher")
+        self._manifests = Seats(capacity.manifests, "manifest")
 
     def Promote(  # noqa: N802 - the contract's names
         self, request: pb.PromoteRequest, context: grpc.ServicerContext
@@ -108,6 +129,17 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
     ) -> pb.PlanActivationResponse:
         return convert.activation_plan(self._plan(convert.activation_of(request), context))
 
+    def ExportPlan(  # noqa: N802
+        self, request: pb.ExportPlanRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.ExportPlanResponse]:
+        return self._exported(convert.request_of(request), current(), context)
+
+    def GetManifest(  # noqa: N802
+        self, request: pb.GetManifestRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.GetManifestResponse]:
+        promotion_id, ref = validate.promotion_id(request.id), validate.item(request.ref)
+        return self._listed(self._engine.manifest(promotion_id, current().actor, ref), context)
+
     def AuthCheck(  # noqa: N802
         self, request: pb.AuthCheckRequest, context: grpc.ServicerContext
     ) -> pb.AuthCheckResponse:
@@ -128,31 +160,9 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
         return convert.plugins(self._catalogue.plugins())
 
     def _plan(self, asked: Request, context: grpc.ServicerContext) -> PlanReport:
-        """Have a plan made, for as long as somebody waits for it, and not for ever."""
         caller = current()
-        cancel, late = CancelToken(), threading.Event()
-
-        def too_late() -> None:
-            late.set()
-            cancel.cancel()
-
-        if not context.add_callback(cancel.cancel):
-            cancel.cancel()
-        timer = threading.Timer(self._plan_seconds, too_late)
-        timer.daemon = True
-        with self._plans.taken():
-            timer.start()
-            try:
-                return self._engine.plan(asked, caller.actor, cancel, caller.peer)
-            except Cancelled:
-                if late.is_set():
-                    raise DeadlineExceeded(
-                        f"the plan was not made within {self._plan_seconds:.0f} s",
-                        fix="plan fewer references at a time",
-                    ) from None
-                raise
-            finally:
-                timer.cancel()
+        with self._planning(context) as cancel:
+            return self._engine.plan(asked, caller.actor, cancel, caller.peer)
 
     def _wait(self, promotion_id: str, actor: Actor, context: grpc.ServicerContext) -> Promotion:
         """Follow a promotion to its end, or as long as anybody waits for it."""
@@ -170,6 +180,46 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
         if gone.is_set():
             raise Cancelled("the caller went away; the promotion goes on", id=promotion_id)
         raise RuntimeError(f"the watch of {promotion_id} ended without a result")
+
+    @contextmanager
+    def _planning(self, context: grpc.ServicerContext) -> Iterator[CancelToken]:
+        """Hold a plan's seat, for as long as a plan may take."""
+        limit = time_limit(
+            context,
+            self._plan_seconds,
+            "the plan was not made",
+            fix="plan fewer references at a time",
+        )
+        with self._plans.taken(), limit as cancel:
+            yield cancel
+
+    def _exported(
+        self, asked: PromotionRequest, caller: Caller, context: grpc.ServicerContext
+    ) -> Iterator[pb.ExportPlanResponse]:
+        with self._planning(context) as cancel:
+            report, rows = self._engine.export_plan(asked, caller.actor, cancel, caller.peer)
+            sequence = 0
+            for sequence, page in enumerate(pages(rows), start=1):
+                yield convert.plan_page(sequence, page)
+            yield convert.plan_end(sequence + 1, report)
+
+    def _listed(
+        self, rows: Iterator[ManifestRow], context: grpc.ServicerContext
+    ) -> Iterator[pb.GetManifestResponse]:
+        limit = time_limit(
+            context,
+            self._manifest_seconds,
+            "the manifest was not read",
+            fix="save it first and look at it then, or ask for one item at a time",
+        )
+        with self._manifests.taken(), limit as cancel:
+            sequence = count = 0
+            for sequence, page in enumerate(pages(rows), start=1):
+                if cancel.cancelled:
+                    return
+                count += len(page)
+                yield convert.manifest_page(sequence, page)
+            yield convert.manifest_end(sequence + 1, count)
 
     def _messages(
         self, promotion_id: str, actor: Actor, context: grpc.ServicerContext

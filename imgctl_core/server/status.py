@@ -47,6 +47,7 @@ CODES: dict[type[ImgctlError], grpc.StatusCode] = {
     errors.EndpointNotFound: _Code.NOT_FOUND,
     errors.ArtifactNotFound: _Code.NOT_FOUND,
     errors.PromotionNotFound: _Code.NOT_FOUND,
+    errors.ManifestNotFound: _Code.NOT_FOUND,
     errors.Unreachable: _Code.UNAVAILABLE,
     errors.ServerUnreachable: _Code.UNAVAILABLE,
     errors.IssuerUnreachable: _Code.UNAVAILABLE,

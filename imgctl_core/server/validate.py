@@ -54,6 +54,15 @@ def reference(text: str, like: str = "app:v1.0.0") -> str:
     return text
 
 
+def item(text: str) -> str:
+    """Return the reference of one item of a promotion, which may be empty.
+
+    Raises:
+        InvalidReference: it can't be a reference of any kind.
+    """
+    return references([text])[0] if text else ""
+
+
 def environment(text: str, field: str) -> str:
     """Return an environment's name, which may be empty.
 

@@ -28,7 +28,7 @@ from imgctl_core.errors import (
     ImgctlError,
     InvalidReference,
 )
-from imgctl_core.models import Plan, PromotionItem
+from imgctl_core.models import JSON, Plan, PromotionItem
 from imgctl_core.promoter import Promoter
 from imgctl_core.testing.harness import PromoterHarness
 from imgctl_core.testing.recording import RecordingContext, cancelled_context
@@ -220,6 +220,24 @@ class PromoterContract:
         counted = seen.bytes_copied + seen.bytes_present + seen.bytes_mounted
         assert counted == seen.bytes_total
 
+    def test_a_manifest_is_plain_data_of_what_was_promoted(self, harness: PromoterHarness) -> None:
+        harness.seed(harness.source, 1)
+        context = RecordingContext()
+        with _made(harness) as promoter:
+            plan = _plan(harness, promoter, context=context)
+            before = _both(harness)
+            _manifest(promoter, plan, context)
+            assert _both(harness) == before, "the manifest of a plan wrote something"
+            _carry_out(promoter, plan, context)
+            before = _both(harness)
+            kept = _manifest(promoter, plan, context)
+            assert _both(harness) == before, "the manifest wrote something"
+            harness.seed(harness.destination, 2)
+            again = _manifest(promoter, plan, context)
+            assert again == kept, "the manifest looked again, or has no fixed order"
+        with _made(harness) as promoter:
+            _manifest(promoter, plan, RecordingContext())
+
     def test_no_secret_is_told(self, harness: PromoterHarness) -> None:
         if not harness.secrets:
             pytest.skip("this harness has no secrets")
@@ -230,6 +248,7 @@ class PromoterContract:
             plan = _plan(harness, promoter, context=context)
             _carry_out(promoter, plan, context)
             told += [repr(plan), json.dumps(dict(plan.data))]
+            told += [json.dumps(row) for row in _manifest(promoter, plan, context)]
             told += [promoter.describe(endpoint) for endpoint in promoter.endpoints.values()]
             harness.seed(harness.destination, 2)
             with pytest.raises(Conflict) as caught:
@@ -267,6 +286,12 @@ def _carry_out(promoter: Promoter[Any, Any], plan: Plan, context: Context | None
     promoter.stage(plan, used)
     promoter.publish(plan, used)
     assert promoter.verify(plan, used) == plan.digest, "verify found another digest"
+
+
+def _manifest(promoter: Promoter[Any, Any], plan: Plan, context: Context) -> list[dict[str, JSON]]:
+    rows = [dict(row) for row in promoter.manifest(plan, context)]
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows, "a row is no JSON"
+    return rows
 
 
 def _promote(

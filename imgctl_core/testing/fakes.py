@@ -13,14 +13,14 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
 from imgctl_core.activator import Activator
 from imgctl_core.context import Context
 from imgctl_core.errors import ArtifactNotFound, Conflict, InvalidReference, VerificationFailed
-from imgctl_core.models import ArtifactRef, Plan, PromotionEvent, PromotionItem, Step
+from imgctl_core.models import JSON, ArtifactRef, Plan, PromotionEvent, PromotionItem, Step
 from imgctl_core.notifier import Notifier
 from imgctl_core.promoter import NoSettings, PluginModel, Promoter
 
@@ -52,8 +52,8 @@ class FakeWorld:
     """Places by name, and what happens when promoters work in them.
 
     Artifacts are stored in pieces of `piece_size` bytes; a promoter copies one piece at
-    a time. `calls` lists the steps taken: plan, stage, piece, publish, verify, and
-    plan_activation, activate, verify_activation. `hooks` are called at each of them,
+    a time. `calls` lists the steps taken: plan, stage, piece, publish, verify, manifest,
+    and plan_activation, activate, verify_activation. `hooks` are called at each of them,
     before it is done.
     """
 
@@ -184,6 +184,7 @@ class FakePromoter(Promoter[FakeEndpoint, NoSettings]):
         self.world.step("stage", context)
         source, destination = self._places(plan.item)
         pieces = list(dict.fromkeys(source.contents[plan.digest]))
+        context.scratch["copied"] = copied = set[str]()
         context.progress.total(sum(len(source.pieces[piece]) for piece in pieces))
         for piece in pieces:
             context.check()
@@ -196,6 +197,7 @@ class FakePromoter(Promoter[FakeEndpoint, NoSettings]):
                 raise VerificationFailed(f"a piece of {plan.item.ref} has another digest")
             with self.world.lock:
                 destination.pieces[piece] = content
+            copied.add(piece)
             context.progress.copied(len(content))
         context.check()
         with self.world.lock:
@@ -221,6 +223,13 @@ class FakePromoter(Promoter[FakeEndpoint, NoSettings]):
             if shown is None:
                 raise VerificationFailed(f"{label} is not at {plan.item.destination}")
             return _digest(destination.read(shown))
+
+    def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
+        self.world.step("manifest", context)
+        pieces, copied = plan.data["pieces"], context.scratch.get("copied")
+        for piece in pieces if isinstance(pieces, list) else []:
+            # Without a stage of this very promotion nobody knows any more.
+            yield {"piece": piece, "copied": piece in copied if isinstance(copied, set) else None}
 
     def close(self) -> None:
         self.closed = True

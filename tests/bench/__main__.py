@@ -11,23 +11,31 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from tests.bench import start
+from tests.bench.image import tools as image_tools
+from tests.bench.image import works as image_works
+from tests.bench.image.world import ImageWorld
 from tests.bench.page import machine, save, show
+from tests.bench.programs import ROOT, ProgramMissing
 from tests.bench.results import PartResult, WorkResult
-from tests.bench.tools import check_programs, versions
-from tests.bench.works import WORKS, Bench
-from tests.bench.world import ROOT, ProgramMissing, World
+from tests.bench.spa import tools as spa_tools
+from tests.bench.spa import works as spa_works
+from tests.bench.spa.gateway import memory_folder
+from tests.bench.spa.world import SpaWorld
+from tests.bench.work import Bench
+from tests.bench.world import World
 
 _PARTS: Final = {
     "start": ("How fast the command line starts", tuple(start.COMPARISONS)),
-    "image": ("Copying images", tuple(WORKS)),
+    "image": ("Copying images", tuple(image_works.WORKS)),
+    "spa": ("Copying SPA builds", tuple(spa_works.WORKS)),
 }
-_IMAGE_RUNS: Final = 3
+_COPY_RUNS: Final = 3
 
 Measure = Callable[[str], WorkResult]
 
@@ -80,24 +88,51 @@ def _start(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
 
 @contextmanager
 def _image(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
-    check_programs()
+    image_tools.check_programs()
+    with _world(ImageWorld, options.folder) as world:
+        bench = image_works.ImageBench(world, *_sizes(options))
+        yield image_tools.versions(), _in(bench, image_works.WORKS)
+
+
+@contextmanager
+def _spa(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
+    spa_tools.check_programs()
+    memory = None if options.folder else memory_folder()
+    with _world(SpaWorld, memory or options.folder) as world:
+        bench = spa_works.SpaBench(world, *_sizes(options))
+        about = {"buckets": "in memory" if memory else "on a disk", **spa_tools.versions()}
+        yield about, _in(bench, spa_works.WORKS)
+
+
+W = TypeVar("W", bound=World)
+B = TypeVar("B", bound=Bench[Any])
+
+
+@contextmanager
+def _world(kind: type[W], where: Path | None) -> Iterator[W]:
     with (
-        tempfile.TemporaryDirectory(prefix="imgctl-bench-", dir=options.folder) as folder,
-        World(Path(folder)) as world,
+        tempfile.TemporaryDirectory(prefix="imgctl-bench-", dir=where) as folder,
+        kind(Path(folder)) as world,
     ):
-        bench = Bench(world, options.runs or _IMAGE_RUNS, options.scale, _say)
-
-        def measure(key: str) -> WorkResult:
-            try:
-                return WORKS[key](bench)
-            finally:
-                # The next work begins with an empty disk.
-                world.empty()
-
-        yield versions(), measure
+        yield world
 
 
-_MEASURES: Final = {"start": _start, "image": _image}
+def _sizes(options: argparse.Namespace) -> tuple[int, float, Callable[[str], None]]:
+    return options.runs or _COPY_RUNS, options.scale, _say
+
+
+def _in(bench: B, works: Mapping[str, Callable[[B], WorkResult]]) -> Measure:
+    def measure(key: str) -> WorkResult:
+        try:
+            return works[key](bench)
+        finally:
+            # The next work begins with an empty disk.
+            bench.world.empty()
+
+    return measure
+
+
+_MEASURES: Final = {"start": _start, "image": _image, "spa": _spa}
 
 
 def _commit() -> str:
@@ -129,7 +164,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--runs", type=int, help="how often each tool does each work")
     add("--work", action="append", default=[], help="this work alone; may be repeated")
     add("--page", type=Path, default=ROOT / "docs" / "benchmarks.md", help="what to write")
-    add("--folder", type=Path, help="where the registries keep their data for the time")
+    add(
+        "--folder",
+        type=Path,
+        help="where registries and buckets are kept for the time; builds else go to memory",
+    )
     add(
         "--scale",
         type=float,

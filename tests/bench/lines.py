@@ -1,50 +1,53 @@
-"""The lines between a promoter and the registries: near, far, and broken."""
+"""The lines between a promoter and where things are kept: near, and far."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from imgctl_core.testing.peers import DockerRegistry, ServerProcess, accepts, free_port
-from tests.bench.meters import AccessLog, ProcessMeter
+from imgctl_core.testing.peers import ServerProcess, accepts, free_port
+from tests.bench.meters import ProcessMeter, Requests
 
 LATENCY_MS: Final = 20
 RATE_KB: Final = 25_000
 
 
-class Site:
-    """One registry process, and what can be counted at it."""
+class Site(Protocol):
+    """One end of a route: where things are kept, and what can be counted there.
 
-    def __init__(self, registry: DockerRegistry) -> None:
-        self.registry = registry
-        self.meter = ProcessMeter(registry.process.pid)
-        self.log = AccessLog(registry.process.log)
-
-    def empty(self) -> None:
-        """Remove every repository. The process needs no restart: it remembers nothing."""
-        shutil.rmtree(self.registry.folder / "data" / "docker", ignore_errors=True)
-
-
-class PlainHttp1(DockerRegistry):
-    """A registry without HTTP/2.
-
-    Over HTTP/2 a tool sends all its uploads through one connection; on a line whose rate
-    is per connection, as it is per upload at real registries, that would be unfair to it.
+    `host` is where it listens itself, however far away others find it. Two ends may
+    have one `meter`: that of the process which serves both.
     """
 
-    def _config(self) -> str:
-        return super()._config().replace("\nhttp:\n", "\nhttp:\n  http2: {disabled: true}\n")
+    host: str
+    meter: ProcessMeter
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes that it ever wrote, to clients and to its disk; 0 where that tells nothing."""
+        ...
+
+    def begin(self) -> None:
+        """Count requests from here on."""
+        ...
+
+    def requests(self) -> Requests:
+        """Return how many came since `begin`."""
+        ...
+
+    def empty(self) -> None:
+        """Remove everything that is kept there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """A source and a destination: as imgctl's environments, and as hosts for the others.
 
-    `ends` are the two registries that they lead to.
+    `ends` are what they lead to.
     """
 
     source: str
@@ -67,7 +70,7 @@ class Toxiproxy:
         )
         self.process.wait_until(lambda: accepts(self._port))
 
-    def far(self, name: str, target: str, *, upload_rate: bool) -> str:
+    def far(self, name: str, target: str, *, upload_rate: bool = False) -> str:
         """Return where `target` can be reached from far away.
 
         Every byte takes `LATENCY_MS` each way. With `upload_rate` no connection carries

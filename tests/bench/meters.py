@@ -17,9 +17,8 @@ from typing import Final
 
 _LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_REQUEST: Final = re.compile(r'^\S+ - \S+ \[[^]]+\] "([A-Z]+) (\S+) HTTP/', re.MULTILINE)
 
-#: A registry writes its line about a request after the client has had the answer.
+#: A server writes its line about a request after the client has had the answer.
 _QUIET_SECONDS: Final = 0.1
 
 
@@ -101,23 +100,38 @@ class ProcessMeter:
         return int(found[1]) * 1024
 
 
-class AccessLog:
-    """Counts the requests that a docker-registry says it answered."""
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """How many requests came, and how many of them to change something."""
 
-    def __init__(self, path: Path) -> None:
+    all: int
+    changes: int
+
+
+class AccessLog:
+    """Counts the requests that a server says it answered.
+
+    `request` finds one in a line of the log, and what kind it is as its first group;
+    `reads` matches the kinds that change nothing.
+    """
+
+    def __init__(self, path: Path, request: re.Pattern[str], reads: re.Pattern[str]) -> None:
         self._path = path
+        self._request = request
+        self._reads = reads
         self._begin = 0
 
     def begin(self) -> None:
         """Count from here on."""
         self._begin = self._settled()
 
-    def count(self) -> int:
+    def count(self) -> Requests:
         end = self._settled()
         with self._path.open("rb") as stream:
             stream.seek(self._begin)
             text = stream.read(end - self._begin).decode("utf-8", "replace")
-        return len(_REQUEST.findall(text))
+        kinds = [found[1] for found in self._request.finditer(text)]
+        return Requests(len(kinds), sum(self._reads.fullmatch(kind) is None for kind in kinds))
 
     def _settled(self) -> int:
         size = -1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.results import (
+    MB,
     Check,
     PartResult,
     Row,
@@ -21,16 +22,16 @@ from tests.bench.results import (
     to_json,
 )
 
-_MB: Final = 1_000_000
-
 _HEADER: Final = (
     "tool",
     "wall, s (least–most)",
     "ours ÷ it",
     "CPU, s",
     "peak memory, MB",
+    "CPU of the service, s",
     "requests at the source",
     "at the destination",
+    "of them changes",
     "MB read",
     "MB written",
     "",
@@ -38,10 +39,12 @@ _HEADER: Final = (
 
 _HEAD: Final = """# Benchmarks
 
-Written by `make bench`. Every table is of one run on one machine, in which all tools took
-turns; medians are compared, because another machine changes all times but hardly their
-ratios. How the programs were called stands in `tests/bench/`, every single sample in
-[benchmarks.json](benchmarks.json).
+Written by `make bench`. `make bench PART=start`, `image` or `spa` measures one part, and
+`WORK=files` one work of it; the programs come from `make peers`. Every table is of one run on
+one machine, in which all tools took turns; medians are compared, because another machine changes
+all times but hardly their ratios. "The service" is the registries or the S3 server, whose CPU is
+not in that of the tools. How the programs were called stands in `tests/bench/`, every single
+sample in [benchmarks.json](benchmarks.json).
 """
 
 
@@ -142,15 +145,30 @@ def _rows(work: WorkResult) -> Iterator[tuple[str, ...]]:
             _spread(row, "seconds"),
             ratio,
             f"{_median(row, 'cpu_seconds'):.2f}",
-            f"{_median(row, 'peak_bytes') / _MB:.0f}",
+            f"{_median(row, 'peak_bytes') / MB:.0f}",
+            f"{_median(row, 'service_cpu_seconds'):.2f}",
             f"{_median(row, 'source_requests'):.0f}",
             f"{_median(row, 'destination_requests'):.0f}",
-            f"{_median(row, 'read_bytes') / _MB:.1f}",
-            f"{_median(row, 'written_bytes') / _MB:.1f}",
+            f"{_median(row, 'changes'):.0f}",
+            f"{_median(row, 'read_bytes') / MB:.1f}",
+            f"{_median(row, 'written_bytes') / MB:.1f}",
             row.notes.replace("|", "/"),
         )
-        if any(sample.inside_seconds is not None for sample in row.samples):
-            yield ("– of it inside the server", _spread(row, "inside_seconds"), *[""] * 8)
+        yield from _inside(row)
+
+
+def _inside(row: Row) -> Iterator[tuple[str, ...]]:
+    samples = row.samples
+    wall = all(sample.inside_seconds is not None for sample in samples)
+    used = all(sample.inside_cpu_seconds is not None for sample in samples)
+    if wall or used:
+        yield (
+            "– of it inside the server",
+            _spread(row, "inside_seconds") if wall else "",
+            "",
+            f"{_median(row, 'inside_cpu_seconds'):.2f}" if used else "",
+            *[""] * (len(_HEADER) - 4),
+        )
 
 
 def _table(lines: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
+
+MB: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,12 @@ class Sample:
         little for headers and logs.
     note
         What else is to be said, such as how it failed.
+    inside_cpu_seconds
+        For imgctl the server's part of the CPU; for others None.
+    service_cpu_seconds
+        The CPU of the registries or the S3 server meanwhile. It is not in `cpu_seconds`.
+    changes
+        How many of the requests were to change something.
     """
 
     seconds: float
@@ -37,6 +45,9 @@ class Sample:
     written_bytes: int
     inside_seconds: float | None = None
     note: str = ""
+    inside_cpu_seconds: float | None = None
+    service_cpu_seconds: float = 0.0
+    changes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +146,7 @@ def ratio_check(
 ) -> Check:
     """Compare a measure, in seconds, with a rival's; a rival that failed proves nothing."""
     mine = ours.median(ours_measure or measure)
-    if rival is None or ours.notes:
+    if rival is None or rival.notes or ours.notes:
         return Check(what, f"{mine:.2f} s", "nothing to compare", None, limit)
     theirs = rival.median(measure)
     return Check(what, f"{mine:.2f} s", f"{rival.tool} {theirs:.2f} s", mine / theirs, limit)

@@ -11,8 +11,8 @@ from typing import Final
 
 from imgctl_cli.sandbox.world import Sandbox
 from tests.bench.meters import run
+from tests.bench.programs import IMGCTL
 from tests.bench.results import Row, Sample, WorkResult, ratio_check, seconds
-from tests.bench.world import IMGCTL
 
 RUNS: Final = 15
 

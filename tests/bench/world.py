@@ -1,74 +1,40 @@
-"""Everything a copy needs: registries over TLS, lines to them, an issuer, an imgctl server."""
+"""What every part that copies needs: an issuer, a warm imgctl server, a logged-in client."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from imgctl_core.testing.faultproxy import HttpFaultProxy
 from imgctl_core.testing.issuer import Issuer, User
-from imgctl_core.testing.peers import (
-    PROGRAMS,
-    DockerRegistry,
-    ServerProcess,
-    find_program,
-)
-from imgctl_core.testing.tls import TlsFiles, make_tls_files
-from tests.bench.images import Loader
-from tests.bench.lines import PlainHttp1, Route, Site, Toxiproxy
+from imgctl_core.testing.peers import ServerProcess
+from tests.bench.lines import Route
 from tests.bench.meters import Ended, ProcessMeter, run
-
-ROOT: Final = Path(__file__).resolve().parents[2]
-PEERS: Final = ROOT / ".peers" / "bin"
-IMGCTL: Final = str(Path(sys.executable).with_name("imgctl"))
+from tests.bench.programs import IMGCTL, program
 
 _CLIENT_ID, _CLIENT_SECRET = "imgctl-cli", "bench-secret"
 _TIMEOUT: Final = 900.0
 
 
-class ProgramMissing(Exception):
-    """A program that the benchmark measures against, or with, is not installed."""
-
-
-def program(name: str) -> Path:
-    """Return where a program is.
-
-    Raises:
-        ProgramMissing: it is nowhere.
-    """
-    found = find_program(name, (PEERS,))
-    if found is None:
-        raise ProgramMissing(f"{name} is not installed: {PROGRAMS.get(name, 'make peers')}")
-    return found
-
-
-class World:
+class World(ABC):
     """Use it in a `with`: everything is gone afterwards.
 
-    `near`, `far` and `broken` are routes between registries, those of `far` without
-    HTTP/2. What passes `broken` passes `faults`, the source's proxy and the destination's.
     `rival_env` holds what other tools need. `idle_bytes` is the server's memory after its
-    first promotions.
+    first promotions, one on each of `routes`.
     """
 
-    near: Route
-    far: Route
-    broken: Route
+    routes: tuple[Route, ...] = ()
     server: ProcessMeter
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.faults: tuple[HttpFaultProxy, HttpFaultProxy]
         self.rival_env: dict[str, str] = {}
         self.client_env: dict[str, str] = {}
         self.idle_bytes = 0
@@ -76,7 +42,9 @@ class World:
 
     def __enter__(self) -> Self:
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._build()
+            self._warm_up()
         except BaseException:
             self._stack.close()
             raise
@@ -90,20 +58,8 @@ class World:
     ) -> None:
         self._stack.close()
 
-    @property
-    def ca_file(self) -> Path:
-        return self.folder / "tls" / "ca.pem"
-
-    @property
-    def routes(self) -> tuple[Route, ...]:
-        return self.near, self.far, self.broken
-
-    def loader(self, route: Route) -> Loader:
-        """Return what fills the source of a route. Close it."""
-        return Loader(route.ends[0].registry.host, self.ca_file)
-
     def empty(self) -> None:
-        """Empty every registry."""
+        """Empty both ends of every route."""
         for route in self.routes:
             for site in route.ends:
                 site.empty()
@@ -119,60 +75,16 @@ class World:
         record: Mapping[str, Any] = json.loads(last)
         return record
 
+    @abstractmethod
     def _build(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        tls = make_tls_files(self.folder / "tls")
-        near = self._ends(DockerRegistry, "near", tls)
-        far = self._ends(PlainHttp1, "far", tls)
-        self.near = Route("dev", "prod", near[0].registry.host, near[1].registry.host, near)
-        toxiproxy = Toxiproxy(program("toxiproxy-server"), self.folder / "toxiproxy")
-        self._stack.callback(toxiproxy.process.stop)
-        self.far = Route(
-            "far-dev",
-            "far-prod",
-            toxiproxy.far("source", far[0].registry.host, upload_rate=False),
-            toxiproxy.far("destination", far[1].registry.host, upload_rate=True),
-            far,
-        )
-        first, second = (
-            self._stack.enter_context(
-                HttpFaultProxy(
-                    site.registry.url, upstream_ca=tls.ca, tls_cert=tls.cert, tls_key=tls.key
-                )
-            )
-            for site in near
-        )
-        self.faults = (first, second)
-        self.broken = Route("broken-dev", "broken-prod", first.host, second.host, near)
-        self.rival_env = self._rival_env()
-        self._start_server()
-        self._warm_up()
+        """Make the routes, and start a server that knows their ends."""
 
-    def _ends(self, kind: type[DockerRegistry], name: str, tls: TlsFiles) -> tuple[Site, Site]:
-        source, destination = (
-            Site(
-                self._stack.enter_context(
-                    kind(program("docker-registry"), self.folder / f"{name}-{end}", tls=tls)
-                )
-            )
-            for end in ("source", "destination")
-        )
-        return source, destination
+    @abstractmethod
+    def _fill(self, route: Route) -> str:
+        """Put something small into the source of a route and return its reference."""
 
-    def _rival_env(self) -> dict[str, str]:
-        home = self.folder / "rivals"
-        (home / "runtime").mkdir(parents=True, mode=0o700)
-        (home / "certs").mkdir()
-        shutil.copy(self.ca_file, home / "certs" / "ca.crt")
-        return {
-            "PATH": f"{PEERS}:{os.environ.get('PATH', os.defpath)}",
-            "HOME": str(home),
-            "XDG_RUNTIME_DIR": str(home / "runtime"),
-            "DOCKER_CONFIG": str(home / "docker"),
-            "SSL_CERT_FILE": str(self.ca_file),
-        }
-
-    def _start_server(self) -> None:
+    def _start_server(self, environments: Sequence[str], env: Mapping[str, str]) -> None:
+        """Start an imgctl server: its settings' lines about environments, its variables."""
         home = self.folder / "home"
         home.mkdir()
         key = home / "id_ed25519"
@@ -184,11 +96,11 @@ class World:
         users = {"alice": User(keys=(public.read_text().strip(),), groups=("eng",))}
         issuer = self._stack.enter_context(Issuer(users, {_CLIENT_ID: _CLIENT_SECRET}))
         config = self.folder / "server.toml"
-        config.write_text(self._server_config(issuer.url))
+        config.write_text("\n".join([*self._settings(issuer.url), *environments]) + "\n")
         process = ServerProcess(
             [IMGCTL, "server", "--config", str(config)],
             self.folder / "server.log",
-            {"AWS_EC2_METADATA_DISABLED": "true"},
+            {"AWS_EC2_METADATA_DISABLED": "true", **env},
         )
         self._stack.callback(process.stop)
 
@@ -210,8 +122,8 @@ class World:
             "KUBECTL_SSH_USER": "alice",
         }
 
-    def _server_config(self, issuer: str) -> str:
-        lines = [
+    def _settings(self, issuer: str) -> Sequence[str]:
+        return (
             "[server]",
             'bind_address = "127.0.0.1:0"',
             f'audit_log = "{self.folder / "audit.jsonl"}"',
@@ -219,26 +131,14 @@ class World:
             f'issuer_url = "{issuer}"',
             'audience = "https://127.0.0.1"',
             'allowed_groups = ["eng"]',
-        ]
-        for route in self.routes:
-            ends = ((route.source, route.source_host), (route.destination, route.destination_host))
-            for name, host in ends:
-                lines += [
-                    f"[environments.{name}.image]",
-                    f'registry = "https://{host}"',
-                    f'ca_file = "{self.ca_file}"',
-                ]
-        return "\n".join(lines) + "\n"
+        )
 
     def _warm_up(self) -> None:
         """Let the server import what it needs, and the client get its token."""
         for route in self.routes:
-            with contextlib.closing(self.loader(route)) as loader:
-                loader.image("warm/up", "v1", [loader.layer("warm/up", 1000)])
+            ref = self._fill(route)
             route.ends[1].empty()
-            done = self.promote(
-                "warm/up:v1", "--source", route.source, "--destination", route.destination
-            )
+            done = self.promote(ref, "--source", route.source, "--destination", route.destination)
             if done.code:
                 log = (self.folder / "server.log").read_text("utf-8", "replace")[-4000:]
                 raise RuntimeError(f"the first promotion failed: {done.output}\n{log}")

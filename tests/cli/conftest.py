@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from imgctl_core.models import (
     AuthReport,
     EnvironmentInfo,
     ItemResult,
+    ManifestRow,
     Outcome,
     PlanReport,
     PluginInfo,
@@ -56,6 +57,7 @@ class FakeServer:
     auth: AuthReport | None = None
     plugins: tuple[PluginInfo, ...] = ()
     environments: tuple[EnvironmentInfo, ...] = ()
+    rows: Sequence[ManifestRow | BaseException] = ()
     requests: list[PromotionRequest] = field(default_factory=list)
     activations: list[ActivationRequest] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -133,6 +135,23 @@ class FakeClient:
             if isinstance(message, BaseException):
                 raise message
             yield message
+
+    def export_plan(self, request: PromotionRequest) -> Iterator[ManifestRow | PlanReport]:
+        self.server.requests.append(request)
+        self._admit("export_plan")
+        yield from self._rows()
+        if self.server.plan is not None:
+            yield self.server.plan
+
+    def manifest(self, promotion_id: str, ref: str = "") -> Iterator[ManifestRow]:
+        self._admit("manifest", f"{promotion_id} {ref}".strip())
+        yield from self._rows()
+
+    def _rows(self) -> Iterator[ManifestRow]:
+        for row in self.server.rows:
+            if isinstance(row, BaseException):
+                raise row
+            yield row
 
     def cancel(self, promotion_id: str) -> Promotion:
         self._admit("cancel", promotion_id)

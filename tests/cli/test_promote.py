@@ -68,6 +68,15 @@ class TestResult:
             ],
         }
 
+    def test_a_manifest_is_told_of_in_json_when_there_is_one(
+        self, run: Any, server: Any, dex: Any, promotion: Any
+    ) -> None:
+        server.promotion = promotion(
+            ItemResult("spa:a:1", "spa", Outcome.PROMOTED, manifest_rows=3, manifest_digest=DIGEST)
+        )
+        (item,) = json.loads(run("promote", "spa:a:1", "-d", "prod", "-o", "json").out)["items"]
+        assert (item["manifest_rows"], item["manifest_digest"]) == (3, DIGEST)
+
     def test_a_failed_item_shows_its_error_and_gives_its_exit_code(
         self, run: Any, server: Any, dex: Any, promotion: Any
     ) -> None:

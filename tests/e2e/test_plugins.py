@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from imgctl_core.audit import read
 from imgctl_core.testing.images import sample_image
 
 NOTES = '''
@@ -48,7 +50,8 @@ class NotePromoter(Promoter[Folder, NoSettings]):
             raise ArtifactNotFound(f"{item.source} has no note {item.ref}")
         if current not in (None, source) and not item.replace:
             raise Conflict(f"{item.destination} holds {current}, {item.source} holds {source}")
-        return Plan(item, source, current)
+        words = self._file(item, item.source).read_text().split()
+        return Plan(item, source, current, data={"words": words})
 
     def stage(self, plan, context):
         part = self._file(plan.item, plan.item.destination).with_suffix(".part")
@@ -60,6 +63,10 @@ class NotePromoter(Promoter[Folder, NoSettings]):
 
     def verify(self, plan, context):
         return self._digest(plan.item, plan.item.destination)
+
+    def manifest(self, plan, context):
+        for word in plan.data["words"]:
+            yield {"word": word, "length": len(word)}
 
     def _file(self, item, environment):
         return self.endpoints[environment].path / f"{item.ref.name}-{item.ref.version}.txt"
@@ -109,17 +116,56 @@ def _install(folder: Path, site: Path, name: str, entry: str, source: str) -> No
     )  # fmt: skip
 
 
+def _notes(tmp_path: Path, text: str) -> tuple[dict[str, Path], dict[str, str]]:
+    """Put a note into dev; return where notes are, and the settings that say so."""
+    places = {name: tmp_path / name for name in ("dev", "prod")}
+    for place in places.values():
+        place.mkdir()
+    (places["dev"] / "hello-v1.txt").write_text(text)
+    settings = {f"IMGCTL_NOTE_{name.upper()}": str(path) for name, path in places.items()}
+    settings["IMGCTL_REGISTRY_DEV"] = "registry.example.com"
+    return places, settings
+
+
+def test_a_manifest_is_what_the_audit_log_says_it_is(stack: Any, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    _install(tmp_path / "note", site, "imgctl-note", "note", NOTES)
+    words = [f"wörd{number}" for number in range(30_000)]
+    _, settings = _notes(tmp_path, " ".join(words))
+    stack.start(**settings, PYTHONPATH=str(site))
+    plan = tmp_path / "plan.json"
+    done = stack.promote("note:hello:v1", "--plan", "--plan-out", str(plan))
+    assert done.code == 0, done.err
+    saved = json.loads(plan.read_text("ascii"))
+    (planned,) = saved["manifests"]
+    assert (saved["outcome"], planned["ref"]) == ("promoted", "note:hello:v1")
+    assert [row["word"] for row in planned["rows"]] == words
+    promotion = stack.promote("note:hello:v1", "-o", "json").json
+    shown = stack.run("manifest", promotion["id"]).json
+    assert shown["items"] == [planned]
+    lines = stack.run("manifest", promotion["id"], "-r", "note:hello:v1", "-o", "jsonl").out
+    rows = [json.loads(line)["row"] for line in lines.splitlines()]
+    # As docs/reference/audit.md has it, written out here a second time.
+    hashed = hashlib.sha256()
+    for row in rows:
+        text = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        hashed.update(f"{text}\n".encode("ascii"))
+    records: list[Any] = [r for r in read(stack.audit_log) if r["event"] == "promotion.promoted"]
+    assert records[0]["items"][0]["manifest_digest"] == f"sha256:{hashed.hexdigest()}"
+    assert promotion["items"][0]["manifest_rows"] == len(rows) == 30_000
+    again = stack.promote("note:hello:v1", "-o", "json").json
+    assert again["items"][0]["manifest_digest"] == promotion["items"][0]["manifest_digest"]
+    bob = {"IMGCTL_PUBKEY_FILE": stack.client["BOB_KEY"], "KUBECTL_SSH_USER": "bob"}
+    assert stack.run("manifest", promotion["id"], env=bob).code == 5
+    assert stack.run("manifest", "pr_unknown").code == 9
+
+
 def test_a_promoter_of_its_own_distribution_comes_works_and_goes(
     stack: Any, tmp_path: Path
 ) -> None:
     site = tmp_path / "site"
     _install(tmp_path / "note", site, "imgctl-note", "note", NOTES)
-    places = {name: tmp_path / name for name in ("dev", "prod")}
-    for place in places.values():
-        place.mkdir()
-    (places["dev"] / "hello-v1.txt").write_text("hello")
-    settings = {f"IMGCTL_NOTE_{name.upper()}": str(path) for name, path in places.items()}
-    settings["IMGCTL_REGISTRY_DEV"] = "registry.example.com"
+    places, settings = _notes(tmp_path, "hello")
     stack.start(**settings, PYTHONPATH=str(site))
     listed = stack.run("plugins", "-o", "json").json
     assert "imgctl-note" in json.dumps(listed)

@@ -191,9 +191,14 @@ class Transport:
         return Reply(response, url, grip, stall)
 
     def close(self) -> None:
-        """Close the idle connections."""
-        self._listed.clear()
-        self._unlisted.clear()
+        """Close the idle connections, and those in use once their answers are closed."""
+        for manager in (self._listed, self._unlisted):
+            # `clear` only forgets the pools, and an answer or an error may still hold one.
+            for key in manager.pools.keys():  # noqa: SIM118 - it can't be iterated over
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+            manager.clear()
 
 
 def _pools(trusted: ssl.SSLContext, settings: ImageSettings) -> urllib3.PoolManager:

@@ -20,6 +20,7 @@ from imgctl_core.testing.httpd.errors import ClientGone, Gone
 from imgctl_core.testing.httpd.faults import Fault, Hook, Injected
 from imgctl_core.testing.httpd.messages import Request, RequestRecord, Response
 from imgctl_core.testing.httpd.waiting import Pace
+from imgctl_core.tls import TlsSocket
 
 _LOG = logging.getLogger("imgctl.testing")
 _LOG_LENGTH: Final = 100_000
@@ -52,6 +53,7 @@ class HttpServer:
         self._tls: ssl.SSLContext | None = None
         if tls_cert is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.sslsocket_class = TlsSocket
             self._tls.load_cert_chain(tls_cert, tls_key)
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None

@@ -73,6 +73,7 @@ class StubS3:
         self.page_size = 1000
         self.asked: list[Asked] = []
         self.faults: list[Fault] = []
+        self.order: Callable[[str], Any] = str.encode
         self.kms = False
         self.odd_tags = False
         self._lock = threading.Lock()
@@ -231,13 +232,12 @@ class StubS3:
         )
 
     def _list(self, asked: Asked) -> Reply:
-        prefix, after = asked.query.get("prefix", ""), ""
+        prefix, after = asked.query.get("prefix", ""), asked.query.get("start-after", "")
         if "continuation-token" in asked.query:
             after = bytes.fromhex(asked.query["continuation-token"]).decode()
-        keys = sorted(
-            (k for k in self.buckets[asked.bucket] if k.startswith(prefix)), key=str.encode
-        )
-        keys = [key for key in keys if not after or key.encode() > after.encode()]
+        held = (k for k in self.buckets[asked.bucket] if k.startswith(prefix))
+        keys = sorted(held, key=self.order)
+        keys = [key for key in keys if not after or self.order(key) > self.order(after)]
         size = min(self.page_size, int(asked.query.get("max-keys", 1000)))
         shown, more = keys[:size], keys[size:]
         encoded = asked.query.get("encoding-type") == "url"
@@ -286,6 +286,9 @@ class Bench:
 
     def plan(self, ref: str = "shop:v1", *, replace: bool = False) -> Plan:
         return self.promoter.plan(self.item(ref, replace=replace), Context())
+
+    def plan_in(self, context: Context, ref: str = "shop:v1") -> Plan:
+        return self.promoter.plan(self.item(ref), context)
 
     def promote(
         self, ref: str = "shop:v1", *, replace: bool = False, context: Context | None = None

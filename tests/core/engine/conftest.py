@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class ShelfPromoter(Promoter[Shelf, NoSettings]):
         self.shelves = shelves
         self.calls: list[str] = []
         self.on: dict[str, Callable[[Plan | PromotionItem, Context], None]] = {}
+        self.rows: Iterable[Mapping[str, JSON]] = ()
 
     def parse(self, text: str) -> ArtifactRef:
         name, colon, version = text.partition(":")
@@ -91,6 +92,11 @@ class ShelfPromoter(Promoter[Shelf, NoSettings]):
     def verify(self, plan: Plan, context: Context) -> str:
         self._note("verify", plan, context)
         return self._shelf(plan.item.destination).get(str(plan.item.ref), "")
+
+    def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
+        if "manifest" in self.on:
+            self.on["manifest"](plan, context)
+        yield from self.rows
 
     def _shelf(self, environment: str) -> dict[str, str]:
         return self.shelves[self.endpoints[environment].name]
@@ -171,7 +177,9 @@ class World:
 def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     logs: list[AuditLog] = []
 
-    def make(max_promotions: int = 8, **rules: EnvironmentRules) -> World:
+    def make(
+        max_promotions: int = 8, manifest_bytes: int = 1 << 20, **rules: EnvironmentRules
+    ) -> World:
         log = tmp_path / f"audit-{len(logs)}.jsonl"
         audit = AuditLog(log)
         logs.append(audit)
@@ -203,7 +211,7 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             Policy(allowed_groups=["eng"], environments=rules),
             Journal(audit),
             Notifications({"listener": listener}),
-            MemoryStore(),
+            MemoryStore(manifest_bytes=manifest_bytes),
             max_promotions=max_promotions,
         )
         return World(engine, promoter, listener, audit, log, shelves, builds)

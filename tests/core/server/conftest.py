@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from imgctl_core.models import (
     Failure,
     ItemProgress,
     ItemResult,
+    ManifestRow,
     Outcome,
     Phase,
     PlannedItem,
@@ -35,6 +36,7 @@ from imgctl_core.models import (
     PluginStatus,
     Progress,
     Promotion,
+    PromotionRequest,
     Request,
     Step,
 )
@@ -72,6 +74,9 @@ class FakeEngine:
         self.plan_cancelled = threading.Event()
         self.quits_early = False
         self.breaks_late: Exception | None = None
+        self.rows: Iterable[ManifestRow] = ()
+        self.rows_asked: list[tuple[str, Actor, str]] = []
+        self.rows_cancel: CancelToken | None = None
 
     def start(self, request: Request, actor: Actor, peer: str = "") -> Promotion:
         self._maybe_raise("start")
@@ -138,6 +143,19 @@ class FakeEngine:
             "b:1", "image", Outcome.CONFLICT, error=Failure("CONFLICT", "other", "fix it", "pr_x")
         )
         return PlanReport("dev", request.destination, Outcome.CONFLICT, (item, bad))
+
+    def export_plan(
+        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+    ) -> tuple[PlanReport, Iterator[ManifestRow]]:
+        self._maybe_raise("export_plan")
+        self.requests.append((request, actor, peer))
+        self.rows_cancel = cancel
+        return self.plan(request, actor, cancel, peer), iter(self.rows)
+
+    def manifest(self, promotion_id: str, actor: Actor, ref: str = "") -> Iterator[ManifestRow]:
+        self._maybe_raise("manifest")
+        self.rows_asked.append((promotion_id, actor, ref))
+        return iter(self.rows)
 
     def get(self, promotion_id: str, actor: Actor) -> Promotion:
         self._maybe_raise("get")

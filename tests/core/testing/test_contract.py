@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from imgctl_core.context import Context
 from imgctl_core.errors import ArtifactNotFound, Conflict, ImgctlError, InvalidReference
-from imgctl_core.models import ArtifactRef, Outcome, Plan, PromotionEvent, PromotionItem
+from imgctl_core.models import JSON, ArtifactRef, Outcome, Plan, PromotionEvent, PromotionItem
 from imgctl_core.promoter import NoSettings
 from imgctl_core.testing import (
     FakeEndpoint,
@@ -186,6 +186,37 @@ class _Shouts(FakePromoter):
             raise Conflict(f"{error.message} (password {SECRET})") from None
 
 
+class _ManifestWrites(FakePromoter):
+    def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
+        yield {"left": self.world.place("place-prod").pieces.pop("x", None) is None}
+        self.world.place("place-prod").pieces["x"] = b""
+
+
+class _ManifestIsNoJson(FakePromoter):
+    def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
+        yield {"pieces": ("a", "b")}  # type: ignore[dict-item]
+
+
+class _ManifestLooks(FakePromoter):
+    def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
+        yield {"there": self.world.place("place-prod").shown.get("app:v1")}
+
+
+class _ManifestNeedsScratch(FakePromoter):
+    def plan(self, item: PromotionItem, context: Context) -> Plan:
+        context.scratch["planned"] = True
+        return super().plan(item, context)
+
+    def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
+        assert context.scratch["planned"]
+        yield from super().manifest(plan, context)
+
+
+class _ManifestTells(FakePromoter):
+    def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
+        yield {"password": SECRET}
+
+
 class _Resumes(FakePromoter):
     """Takes half an upload that a crash left for a whole one."""
 
@@ -222,12 +253,17 @@ class _Resumes(FakePromoter):
         (_CountsTwice, "test_every_byte_is_counted_once"),
         (_Talks, "test_no_secret_is_told"),
         (_Shouts, "test_no_secret_is_told"),
+        (_ManifestWrites, "test_a_manifest_is_plain_data_of_what_was_promoted"),
+        (_ManifestIsNoJson, "test_a_manifest_is_plain_data_of_what_was_promoted"),
+        (_ManifestLooks, "test_a_manifest_is_plain_data_of_what_was_promoted"),
+        (_ManifestNeedsScratch, "test_a_manifest_is_plain_data_of_what_was_promoted"),
+        (_ManifestTells, "test_no_secret_is_told"),
     ],
 )
 def test_a_broken_promoter_fails(broken: type[FakePromoter], test: str) -> None:
     getattr(PromoterContract(), test)(FakeHarness())
     wrong = (AssertionError, pytest.fail.Exception, ImgctlError)
-    expected = AttributeError if broken is _KeepsInSelf else wrong
+    expected = {_KeepsInSelf: AttributeError, _ManifestNeedsScratch: KeyError}.get(broken, wrong)
     with pytest.raises(expected):
         getattr(PromoterContract(), test)(FakeHarness(broken))
 

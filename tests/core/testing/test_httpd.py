@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import pytest
 
 from imgctl_core.testing.httpd import Fault, HttpServer, Request, Response
+from imgctl_core.testing.tls import TlsFiles
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -217,3 +218,23 @@ def test_stopping_ends_idle_and_held_connections(server: HttpServer) -> None:
         held.getresponse()
     idle.close()
     held.close()
+
+
+def test_a_client_that_resets_before_tls_leaves_nothing_open(
+    tls_files: TlsFiles, hang_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, duplicate, was_reset = socket.socket(), socket.socket.dup, threading.Event()
+
+    def reset_first(sock: socket.socket) -> socket.socket:
+        if not was_reset.is_set():
+            hang_up(client, sock)
+            was_reset.set()
+        return duplicate(sock)
+
+    # It is the last that the server does before TLS.
+    monkeypatch.setattr(socket.socket, "dup", reset_first)
+    with HttpServer(_handle, tls_cert=tls_files.cert, tls_key=tls_files.key) as server:
+        client.connect(("127.0.0.1", server.port))
+        assert was_reset.wait(5)
+    # A socket that the server forgot would be a warning by now, and so an error.
+    assert server.requests == ()

@@ -5,17 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from imgctl_core.testing.httpd import Fault
 from tests.bench.copying import copied, in_turns
-from tests.bench.images import MB
+from tests.bench.image.tools import (
+    CRANE,
+    FLEET_RIVALS,
+    IMGCTL,
+    REGSYNC,
+    RIVALS,
+    Image,
+    ImageTool,
+)
+from tests.bench.image.world import ImageWorld
 from tests.bench.lines import LATENCY_MS, RATE_KB, Route
 from tests.bench.results import (
+    MB,
     Check,
     Row,
     Sample,
@@ -25,8 +35,7 @@ from tests.bench.results import (
     seconds,
     wall_check,
 )
-from tests.bench.tools import CRANE, FLEET_RIVALS, IMGCTL, REGSYNC, RIVALS, Image, Tool
-from tests.bench.world import World
+from tests.bench.work import Bench
 
 _NEAR: Final = "Registries as they come: they speak HTTP/2 with whoever does."
 
@@ -44,22 +53,11 @@ _SHAPE: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What every work needs. `scale` makes everything smaller, to try the benchmark out."""
-
-    world: World
-    runs: int
-    scale: float
-    say: Callable[[str], None]
+class ImageBench(Bench[ImageWorld]):
+    """Makes what the works of this part copy."""
 
     def bytes(self, megabytes: float) -> int:
         return max(1000, int(megabytes * MB * self.scale))
-
-    def rounds(self, make: Callable[[str], Sequence[Image]]) -> Iterator[partial[Sequence[Image]]]:
-        """Yield a maker for each round, with a tag of its own."""
-        for number in range(self.runs):
-            yield partial(make, f"v{number + 1}-{time.time_ns()}")
 
     def image(
         self, route: Route, repository: str, sizes: Sequence[float], tag: str
@@ -82,21 +80,8 @@ class Bench:
                 images.append(Image(repository, tag))
         return images
 
-    def result(
-        self,
-        key: str,
-        title: str,
-        rows: Sequence[Row],
-        checks: Sequence[Check],
-        load: float,
-        *remarks: str,
-        timed: bool = True,
-    ) -> WorkResult:
-        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-        return WorkResult(key, title, tuple(rows), tuple(checks), when, load, remarks, timed)
 
-
-def large(bench: Bench) -> WorkResult:
+def large(bench: ImageBench) -> WorkResult:
     load = os.getloadavg()[0]
     make = partial(bench.image, bench.world.near, "large", [64] * 8)
     rows = in_turns(bench.world, (IMGCTL, *RIVALS), bench.rounds(make), bench.world.near, bench.say)
@@ -108,7 +93,7 @@ def large(bench: Bench) -> WorkResult:
     return bench.result("large", "8 × 64 MB", rows, checks, load, _NEAR)
 
 
-def small(bench: Bench) -> WorkResult:
+def small(bench: ImageBench) -> WorkResult:
     load = os.getloadavg()[0]
     make = partial(bench.image, bench.world.far, "small", [0.5] * 20)
     rows = in_turns(bench.world, (IMGCTL, *RIVALS), bench.rounds(make), bench.world.far, bench.say)
@@ -119,7 +104,7 @@ def small(bench: Bench) -> WorkResult:
     return bench.result("small", "20 × 0.5 MB, far", rows, checks, load, _FAR)
 
 
-def release(bench: Bench) -> WorkResult:
+def release(bench: ImageBench) -> WorkResult:
     load = os.getloadavg()[0]
     tools = (IMGCTL, *FLEET_RIVALS)
     rows = in_turns(bench.world, tools, bench.rounds(bench.fleet), bench.world.far, bench.say)
@@ -129,7 +114,7 @@ def release(bench: Bench) -> WorkResult:
     )
 
 
-def unchanged(bench: Bench) -> WorkResult:
+def unchanged(bench: ImageBench) -> WorkResult:
     load = os.getloadavg()[0]
     world = bench.world
 
@@ -177,7 +162,7 @@ _ENDS: Final[Mapping[str, tuple[bool, bool]]] = {
 _BROKEN_LAYERS: Final = (64, 64, 64, 64)
 
 
-def reset(bench: Bench) -> WorkResult:
+def reset(bench: ImageBench) -> WorkResult:
     """Once for each tool and end: what counts is whether they end, and the bytes."""
     load = os.getloadavg()[0]
     rows: list[Row] = []
@@ -207,7 +192,7 @@ def reset(bench: Bench) -> WorkResult:
     return bench.result("reset", title, rows, checks, load, remark, timed=False)
 
 
-def _copied_broken(bench: Bench, tool: Tool, end: str, images: Sequence[Image]) -> Sample:
+def _copied_broken(bench: ImageBench, tool: ImageTool, end: str, images: Sequence[Image]) -> Sample:
     world = bench.world
     world.broken.ends[1].empty()
     source, destination = world.faults
@@ -237,7 +222,7 @@ def _copied_broken(bench: Bench, tool: Tool, end: str, images: Sequence[Image]) 
     return replace(sample, read_bytes=read, written_bytes=written)
 
 
-def giant(bench: Bench) -> WorkResult:
+def giant(bench: ImageBench) -> WorkResult:
     load = os.getloadavg()[0]
     world = bench.world
     small_mb, giant_mb = 50, 5000
@@ -277,7 +262,7 @@ def giant(bench: Bench) -> WorkResult:
 
 
 #: In the order in which they run.
-WORKS: Final[Mapping[str, Callable[[Bench], WorkResult]]] = {
+WORKS: Final[Mapping[str, Callable[[ImageBench], WorkResult]]] = {
     "large": large,
     "small": small,
     "release": release,

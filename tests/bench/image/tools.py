@@ -7,17 +7,17 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from tests.bench import programs
+from tests.bench.copying import Tool
+from tests.bench.image.world import ImageWorld
 from tests.bench.lines import Route
 from tests.bench.meters import Ended, run
-from tests.bench.world import World, program
+from tests.bench.programs import program
 
 IMGCTL_NAME: Final = "imgctl"
 _TIMEOUT: Final = 600.0
-
-#: `ours`; a rival as it comes; a rival told to do as much at once as we do.
-Setting = Literal["ours", "default", "parallel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,11 @@ class Image:
         return f"{self.repository}:{self.tag}"
 
 
-Copy = Callable[[World, Route, Sequence[Image]], Ended]
+Copy = Callable[[ImageWorld, Route, Sequence[Image]], Ended]
+ImageTool = Tool[ImageWorld, Image]
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """Something that copies images from one end of a route to the other."""
-
-    name: str
-    setting: Setting
-    copy: Copy
-
-
-def _imgctl(world: World, route: Route, images: Sequence[Image]) -> Ended:
+def _imgctl(world: ImageWorld, route: Route, images: Sequence[Image]) -> Ended:
     ends = ("--source", route.source, "--destination", route.destination)
     if len(images) == 1:
         return world.promote(str(images[0]), *ends)
@@ -56,7 +48,7 @@ def _imgctl(world: World, route: Route, images: Sequence[Image]) -> Ended:
 def _one_by_one(*before: str, after: Sequence[str] = (), prefix: str = "") -> Copy:
     """Run a command for each image: `before` SOURCE DESTINATION `after`."""
 
-    def copy(world: World, route: Route, images: Sequence[Image]) -> Ended:
+    def copy(world: ImageWorld, route: Route, images: Sequence[Image]) -> Ended:
         options = [part.format(certs=_home(world) / "certs", ca=world.ca_file) for part in after]
         commands = [
             [
@@ -77,7 +69,7 @@ def _one_by_one(*before: str, after: Sequence[str] = (), prefix: str = "") -> Co
 
 
 def _xargs(jobs: int) -> Copy:
-    def copy(world: World, route: Route, images: Sequence[Image]) -> Ended:
+    def copy(world: ImageWorld, route: Route, images: Sequence[Image]) -> Ended:
         pairs = _home(world) / "pairs"
         pairs.write_text(
             "".join(
@@ -95,7 +87,7 @@ def _xargs(jobs: int) -> Copy:
 def _regctl(requests: int) -> Copy:
     """Use regctl; `requests` is how many it sends at once to a host, 0 its default."""
 
-    def copy(world: World, route: Route, images: Sequence[Image]) -> Ended:
+    def copy(world: ImageWorld, route: Route, images: Sequence[Image]) -> Ended:
         env = dict(world.rival_env)
         if requests:
             home = _home(world) / f"regctl-{requests}"
@@ -112,7 +104,7 @@ def _regctl(requests: int) -> Copy:
     return copy
 
 
-def _regsync(world: World, route: Route, images: Sequence[Image]) -> Ended:
+def _regsync(world: ImageWorld, route: Route, images: Sequence[Image]) -> Ended:
     config = _home(world) / "regsync.yaml"
     lines = ["version: 1", "defaults: {parallel: 8}", "sync:"]
     lines += [
@@ -125,7 +117,7 @@ def _regsync(world: World, route: Route, images: Sequence[Image]) -> Ended:
     return run(command, world.rival_env, _TIMEOUT)
 
 
-def _home(world: World) -> Path:
+def _home(world: ImageWorld) -> Path:
     return Path(world.rival_env["HOME"])
 
 
@@ -165,20 +157,16 @@ FLEET_RIVALS: Final = (
 
 def versions() -> dict[str, str]:
     """Return what each program says of its version."""
-    asked = {
-        "docker-registry": ("docker-registry", "--version"),
-        "crane": ("crane", "version"),
-        "regctl": ("regctl", "version", "--format", "{{.VCSTag}}"),
-        "regsync": ("regsync", "version", "--format", "{{.VCSTag}}"),
-        "oras": ("oras", "version"),
-        "skopeo": ("skopeo", "--version"),
-    }
-    found = {}
-    for name, (command, *arguments) in asked.items():
-        ended = run([str(program(command)), *arguments], {"PATH": "/usr/bin:/bin"}, 30)
-        first = ended.output.strip().splitlines()[0] if ended.output.strip() else "unknown"
-        found[name] = first.split()[-1].removeprefix("v").strip("'\"")
-    return found
+    return programs.versions(
+        {
+            "docker-registry": ("--version",),
+            "crane": ("version",),
+            "regctl": ("version", "--format", "{{.VCSTag}}"),
+            "regsync": ("version", "--format", "{{.VCSTag}}"),
+            "oras": ("version",),
+            "skopeo": ("--version",),
+        }
+    )
 
 
 def check_programs() -> None:
