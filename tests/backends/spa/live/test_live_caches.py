@@ -91,7 +91,7 @@ def test_moto_is_asked_for_the_fewest_paths(
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT", moto_url)
     client: Any = boto3.client("cloudfront", region_name="us-east-1")
     config = {
-        "CallerReference": "test",
+        "CallerReference": f"test {mode}",
         "Comment": "",
         "Enabled": True,
         "Origins": {"Quantity": 1, "Items": [{"Id": "s3", "DomainName": "shop.example"}]},
