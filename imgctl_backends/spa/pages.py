@@ -12,11 +12,14 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import unquote
 
 #: Bytes. Whatever is larger than that is no page that a build makes.
 LARGEST: Final = 5 * 1024**2
+#: URLs of one page. No page that anybody waits for has more; what follows is left out.
+MOST: Final = 10_000
 
 _PAGE: Final = re.compile(r".*\.html?", re.IGNORECASE | re.DOTALL)
 _WEB_MANIFEST: Final = re.compile(r"(?:.*/)?(?:.+\.webmanifest|manifest\.json)", re.I | re.DOTALL)
@@ -185,7 +188,8 @@ class _Parser(HTMLParser):
         elif tag == "base" and self.base is None:
             self.base = attributes.get("href")
         else:
-            self.urls += filter(None, _asked(tag, attributes))
+            found = filter(None, _asked(tag, attributes))
+            self.urls += islice(found, MOST - len(self.urls))
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "template":

@@ -178,6 +178,13 @@ def test_large_ones_are_not_read() -> None:
             read(filled + b" ")
 
 
+def test_no_page_has_more_than_anybody_waits_for() -> None:
+    images = "".join(f"<img src={number}.png>" for number in range(pages.MOST - 1))
+    found = read_page(f"{images}<img srcset='a 1x, b 2x'><img src=c>".encode())
+    assert found.urls[-1] == "a"
+    assert len(found.urls) == pages.MOST
+
+
 @pytest.mark.parametrize(
     "piece",
     ["<!--", "<a ", '<a "', "<a x='", "</", "<![", "<!", "<?", "<", "&#", "<script></script ", "("],
