@@ -32,6 +32,7 @@
     │   ├── EndpointDenied
     │   ├── EndpointFailed          it answered, with something we can't use
     │   ├── VerificationFailed
+    │   ├── LintFailed              the artifact has problems that were to count
     │   ├── DeadlineExceeded
     │   ├── AuditUnavailable
     │   ├── PluginUnavailable       quarantined
@@ -270,6 +271,12 @@ class VerificationFailed(PromotionError):
     """What is at the destination is not what was promoted."""
 
     reason = "VERIFICATION_FAILED"
+
+
+class LintFailed(PromotionError):
+    """The artifact has problems that the request says must not be promoted."""
+
+    reason = "LINT_FAILED"
 
 
 class DeadlineExceeded(PromotionError):

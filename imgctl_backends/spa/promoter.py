@@ -11,6 +11,7 @@ from imgctl_backends.spa.compare import Comparer
 from imgctl_backends.spa.copy import Copier, ServerSideCopier
 from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
 from imgctl_backends.spa.faults import unreachable
+from imgctl_backends.spa.lint.inspection import LEVELS, conclude, inspect
 from imgctl_backends.spa.listing import Listing, list_version
 from imgctl_backends.spa.live.opening import Opening
 from imgctl_backends.spa.live.switch import Switch
@@ -25,7 +26,12 @@ from imgctl_backends.spa.trail import Trail
 from imgctl_backends.spa.transfer import Transfer, conflict
 from imgctl_backends.spa.waiting import both
 from imgctl_core import Activator, ArtifactRef, Context, Plan, Promoter, PromotionItem
-from imgctl_core.errors import ArtifactNotFound, EndpointNotFound, InternalError
+from imgctl_core.errors import (
+    ArtifactNotFound,
+    EndpointDenied,
+    EndpointNotFound,
+    InternalError,
+)
 from imgctl_core.models import JSON
 
 #: Seconds that opening both buckets may take before an endpoint counts as unreachable.
@@ -45,6 +51,7 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
     kind: ClassVar[str] = references.KIND
     family: ClassVar[str] = "SPA"
     family_field: ClassVar[str] = "suffix"
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"lint": LEVELS}
 
     Endpoint = SpaEndpoint
     Settings = SpaSettings
@@ -74,6 +81,8 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
         if seen.different and not item.replace:
             keys = [file.key for file, _ in seen.different]
             raise conflict(destination, keys, self._order)
+        if len(seen.same) < len(files) or item.options.get("lint") == "strict":
+            self._lint(item, source, here, context)
         known = {file.key: file for file in seen.same}
         files = [known.get(file.key, file) for file in files]
         plan = make_plan(item, (source, destination), (here, there), files, seen, self._order)
@@ -86,6 +95,27 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
         trail.begin(files, self._order)
         trail.saw(seen)
         return plan
+
+    def _lint(self, item: PromotionItem, source: Bucket, here: Listing, context: Context) -> None:
+        """Look at the build that is to be promoted, and say what is wrong with it.
+
+        Raises:
+            LintFailed: findings are errors, and there are some.
+        """
+        level = item.options.get("lint", LEVELS[0])
+        if level == "off":
+            return
+        thorough = level == "strict" or item.deep
+        order, patience = self._order, self.patience
+        try:
+            found = inspect(source, here.files, here.markers, order, thorough, context, patience)
+        except EndpointDenied as denied:
+            if level == "strict":
+                raise
+            # Whoever copies may be allowed what whoever lists is not.
+            context.progress.note(f"the build was not looked at: {denied.message}")
+            return
+        conclude(found, level, source.place, context)
 
     def stage(self, plan: Plan, context: Context) -> None:
         transfer = self._transfer(plan, context)

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     help="Which signatures, SBOMs and other referrers of images to bring; refresh brings "
     "new ones of an image that is there.  [default: the server's, all]",
 )
+@click.option("--strict", is_flag=True, help="Make findings about an SPA build errors.")
 @running.show_token_option
 @output_options
 @connection_options
@@ -72,6 +73,7 @@ def command(
     fail_fast: bool,
     deep: bool,
     referrers: str | None,
+    strict: bool,
     show_token: bool,
     output: str,
     **_settings: str,
@@ -94,7 +96,7 @@ def command(
         on_conflict=OnConflict(on_conflict),
         fail_fast=fail_fast,
         deep=deep,
-        options={"referrers": referrers} if referrers else {},
+        options=_options(referrers, strict=strict),
     )
     if plan_out is not None:
         _check_plan_out(plan_out, plan=plan)
@@ -103,6 +105,12 @@ def command(
         if plan:
             return running.show_plan(session, _planning(request, plan_out), **how)
         return running.run(session, lambda api: api.start(request), **how)
+
+
+def _options(referrers: str | None, *, strict: bool) -> dict[str, str]:
+    """Return what single kinds of artifact understand, of what was asked for."""
+    options = {"referrers": referrers} if referrers else {}
+    return {**options, "lint": "strict"} if strict else options
 
 
 def _release(refs: tuple[str, ...], named: tuple[str, ...], release_file: Path | None) -> Release:

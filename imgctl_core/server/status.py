@@ -58,6 +58,7 @@ CODES: dict[type[ImgctlError], grpc.StatusCode] = {
     errors.EndpointDenied: _Code.FAILED_PRECONDITION,
     errors.EndpointFailed: _Code.FAILED_PRECONDITION,
     errors.VerificationFailed: _Code.DATA_LOSS,
+    errors.LintFailed: _Code.FAILED_PRECONDITION,
     errors.DeadlineExceeded: _Code.DEADLINE_EXCEEDED,
     errors.AuditUnavailable: _Code.UNAVAILABLE,
     errors.PluginUnavailable: _Code.FAILED_PRECONDITION,

@@ -94,10 +94,17 @@ def test_refs_and_a_file_do_not_go_together(run: Any, server: Any, dex: Any, rel
 
 def test_what_else_goes_with_a_request(run: Any, server: Any, dex: Any) -> None:
     server.stream = [server.promotion]
-    run("promote", "a:1", "b:1", "-d", "prod", "--fail-fast", "--deep", "--referrers", "none")
+    flags = ["--fail-fast", "--deep", "--referrers", "none", "--strict"]
+    run("promote", "a:1", "spa:b:1", "-d", "prod", *flags)
     (request,) = server.requests
-    assert (request.refs, request.fail_fast, request.deep) == (("a:1", "b:1"), True, True)
-    assert request.options == {"referrers": "none"}
+    assert (request.refs, request.fail_fast, request.deep) == (("a:1", "spa:b:1"), True, True)
+    assert request.options == {"referrers": "none", "lint": "strict"}
+
+
+def test_what_nobody_asks_for_is_left_to_the_server(run: Any, server: Any, dex: Any) -> None:
+    server.stream = [server.promotion]
+    run("promote", "spa:b:1", "-d", "prod")
+    assert server.requests[0].options == {}
 
 
 def test_notes_are_shown_beside_the_result(run: Any, server: Any, dex: Any) -> None:

@@ -53,8 +53,6 @@ class KeyValueStore:
                     return Seen(record, self._put(record, over.tag))
             except _Refused as refused:
                 seen = self._read()
-                if seen.record.agrees(_names(record)):
-                    return seen  # the answer to an earlier try was lost
                 failures += 1
                 if not seen.record.agrees(over.record) or failures >= self._patience.attempts:
                     raise overtaken(self.where, self._environment) from refused
@@ -108,8 +106,3 @@ def _overtaken(error: ClientError) -> bool:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     unmet = said.get("Code") == "ValidationException" and "condition" in said.get("Message", "")
     return status in (409, 412) or said.get("Code") == "ConflictException" or unmet
-
-
-def _names(record: Record) -> Record:
-    """Return what a store keeps of a record."""
-    return Record(record.live, record.previous)

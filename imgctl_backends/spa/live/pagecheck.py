@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
 from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.dispatch import Call, Dispatcher
-from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import changed
-from imgctl_backends.spa.judge import check
+from imgctl_backends.spa.documents import Trouble, fetch
 from imgctl_backends.spa.live.held import Held
 from imgctl_backends.spa.live.rootcopy import RootCopy
 from imgctl_backends.spa.live.settings import Live
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.pace import Patience
-from imgctl_backends.spa.pages import (
-    LARGEST,
-    Document,
-    TooLarge,
-    is_page,
-    is_web_manifest,
-    read_page,
-    read_web_manifest,
-    resolve,
-)
-from imgctl_backends.spa.transfer import count
+from imgctl_backends.spa.pages import LARGEST, Document, is_page, is_web_manifest, resolve
 from imgctl_core import Context
 from imgctl_core.errors import VerificationFailed
 
@@ -108,50 +94,17 @@ class PageCheck:
 
     def _documents(self, bucket: Bucket, going: Sequence[File]) -> Iterator[tuple[str, Document]]:
         files = [file for file in going if is_page(file.key) or is_web_manifest(file.key)]
-        calls = [_get(bucket, file) for file in files if file.size <= LARGEST]
-        unread = [file.key for file in files if file.size > LARGEST]
-        dispatcher = Dispatcher[Document | None](bucket, self.context, self.patience)
-        for call, document in dispatcher.run(calls):
-            if document is None:
-                unread.append(call.subject)
+        unread = {file.key: Trouble.TOO_LARGE for file in files if file.size > LARGEST}
+        small = (file for file in files if file.size <= LARGEST)
+        for fetched in fetch(bucket, small, self.context, self.patience):
+            if isinstance(fetched.document, Trouble):
+                unread[fetched.key] = fetched.document
             else:
-                yield call.subject, document
+                yield fetched.key, fetched.document
         if unread:
-            shown = ", ".join(repr(key[:200]) for key in unread[:_SHOWN])
+            said = [f"{key[:200]!r} {trouble.value}" for key, trouble in unread.items()]
+            more = f" and {len(said) - _SHOWN:,} more" if len(said) > _SHOWN else ""
             self.context.progress.note(
-                f"{count(len(unread))} could not be looked at, being too large or encoded in "
-                f"another way than gzip: {shown}"
+                "not all pages could be looked at for what they load: "
+                f"{'; '.join(said[:_SHOWN])}{more}"
             )
-
-
-def _get(bucket: Bucket, file: File) -> Call[Document | None]:
-    guard = (("If-Match", f'"{file.etag}"'),) if file.etag else ()
-    request = Request("GetObject", "GET", bucket.path(file.key), (*guard, *bucket.guard_headers()))
-
-    def read(answer: Answer) -> Document | None:
-        if answer.status in (404, 412):
-            raise changed(bucket.place, file.key)
-        check(answer, bucket, f"s3:GetObject on {bucket.key(file.key)}")
-        content = _content(answer)
-        if content is None:
-            return None
-        try:
-            return read_page(content) if is_page(file.key) else read_web_manifest(content)
-        except TooLarge:
-            return None
-
-    return Call(file.key, lambda: request, read, file.size)
-
-
-def _content(answer: Answer) -> bytes | None:
-    """Return a file without its encoding, None when it has one that we don't know."""
-    coding = answer.headers.get("content-encoding", "").strip().lower()
-    if coding in ("", "identity"):
-        return answer.body
-    if coding != "gzip":
-        return None
-    try:
-        # One byte more than a page may have shows that it has more.
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(answer.body, LARGEST + 1)
-    except zlib.error:
-        return None

@@ -37,6 +37,7 @@ def test_no_row_is_success() -> None:
         (errors.EndpointUnreachable, _Code.UNAVAILABLE),
         (errors.IssuerUnreachable, _Code.UNAVAILABLE),
         (errors.PluginUnavailable, _Code.FAILED_PRECONDITION),
+        (errors.LintFailed, _Code.FAILED_PRECONDITION),
         (errors.Cancelled, _Code.CANCELLED),
         (errors.DeadlineExceeded, _Code.DEADLINE_EXCEEDED),
         (errors.InternalError, _Code.INTERNAL),

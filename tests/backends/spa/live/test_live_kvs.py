@@ -85,6 +85,7 @@ def test_a_write_in_between_is_a_conflict(bench: Any, kvs: Any, status: int, cod
     def meanwhile(method: str, key: str) -> tuple[int, str] | None:
         if method != "POST":
             return None
+        kvs.faults.clear()
         kvs.put("live", "v3")
         return status, code.partition(":")[0]
 
