@@ -6,10 +6,12 @@ sends `200 OK` before it knows how a copy ends (API reference, CopyObject).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 from xml.parsers import expat
+from xml.sax.saxutils import escape
 
 _LONGEST_TEXT: Final = 500
 
@@ -20,11 +22,12 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An `<Error>` body."""
+    """An `<Error>` body. `bucket` is the one that does not exist, where that is told."""
 
     code: str = ""
     message: str = ""
     condition: str = ""
+    bucket: str = ""
 
 
 class Row(NamedTuple):
@@ -42,13 +45,16 @@ class Page:
 
 
 class _Reader:
-    """Collects the text of elements, by their path below the root."""
+    """Collects the text of elements: of those below the root, and of rows.
 
-    def __init__(self, row: str = "") -> None:
+    `row` is the path of rows below the root.
+    """
+
+    def __init__(self, *row: str) -> None:
         self.root = ""
         self.fields: dict[str, str] = {}
         self.rows: list[dict[str, str]] = []
-        self._row = row
+        self._row = list(row)
         self._path: list[str] = []
         self._text: list[str] = []
 
@@ -72,7 +78,7 @@ class _Reader:
         if not self._path:
             self.root = name
         self._path.append(name)
-        if len(self._path) == 2 and name == self._row:
+        if self._row and self._path[1:] == self._row:
             self.rows.append({})
         self._text.clear()
 
@@ -80,7 +86,7 @@ class _Reader:
         name = self._path.pop()
         if len(self._path) == 1:
             self.fields.setdefault(name, "".join(self._text))
-        elif len(self._path) == 2 and self._path[1] == self._row:
+        elif self._row and self._path[1:] == self._row:
             self.rows[-1][name] = "".join(self._text)
         self._text.clear()
 
@@ -108,17 +114,74 @@ def read_copied(body: bytes) -> Made:
     Raises:
         Unreadable: the body does not say that the copy was made.
     """
+    return _made(body, "CopyObjectResult")
+
+
+def read_part(body: bytes) -> str:
+    """Return the entity tag of a part that was copied.
+
+    Raises:
+        Unreadable: the body does not say that it was.
+    """
+    return _made(body, "CopyPartResult").etag
+
+
+def read_completed(body: bytes) -> Made:
+    """Return what a completed multipart upload made.
+
+    Raises:
+        Unreadable: the body does not say that it was completed.
+    """
+    return _made(body, "CompleteMultipartUploadResult")
+
+
+def _made(body: bytes, root: str) -> Made:
     reader = _Reader()
     reader.read(body)
     etag = bare(reader.fields.get("ETag", ""))
-    if reader.root != "CopyObjectResult" or not etag:
-        raise Unreadable(f"the body is a <{reader.root[:50]}>, not the result of a copy")
+    if reader.root != root or not etag:
+        raise Unreadable(f"the body is a <{reader.root[:50]}>, not a {root}")
     checksums = (
         f"{name.removeprefix('Checksum').lower()}:{value}"
         for name, value in reader.fields.items()
         if name.startswith("Checksum") and name != "ChecksumType"
     )
     return Made(etag, next(checksums, ""))
+
+
+def read_upload(body: bytes) -> str:
+    """Return the id of a new multipart upload.
+
+    Raises:
+        Unreadable: the body tells none.
+    """
+    reader = _Reader()
+    reader.read(body)
+    if reader.root != "InitiateMultipartUploadResult" or not reader.fields.get("UploadId"):
+        raise Unreadable(f"the body is a <{reader.root[:50]}>, not a new upload")
+    return reader.fields["UploadId"]
+
+
+def written_parts(tags: Sequence[str]) -> bytes:
+    """Return what completes an upload of parts with these entity tags."""
+    parts = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(tag)}&quot;</ETag></Part>"
+        for number, tag in enumerate(tags, 1)
+    )
+    return f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+
+
+def read_tags(body: bytes) -> list[tuple[str, str]]:
+    """Return an object's tags.
+
+    Raises:
+        Unreadable: the body is no list of tags.
+    """
+    reader = _Reader("TagSet", "Tag")
+    reader.read(body)
+    if reader.root != "Tagging":
+        raise Unreadable(f"the body is a <{reader.root[:50]}>, not an object's tags")
+    return [(row.get("Key", ""), row.get("Value", "")) for row in reader.rows]
 
 
 def read_refusal(body: bytes) -> Refusal:
@@ -134,6 +197,7 @@ def read_refusal(body: bytes) -> Refusal:
         code=plain(reader.fields.get("Code", "")),
         message=plain(reader.fields.get("Message", "")),
         condition=plain(reader.fields.get("Condition", "")),
+        bucket=plain(reader.fields.get("BucketName", "")),
     )
 
 
@@ -149,7 +213,7 @@ def read_page(body: bytes) -> Page:
     Raises:
         Unreadable: the body is no such answer.
     """
-    reader = _Reader(row="Contents")
+    reader = _Reader("Contents")
     reader.read(body)
     if reader.root != "ListBucketResult":
         raise Unreadable(f"the body is a <{reader.root[:50]}>, not a list of objects")

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from imgctl_backends.spa import multipart
-from imgctl_backends.spa.answers import Made, Unreadable, read_copied, read_refusal
+from imgctl_backends.spa.answers import Made, read_copied, read_refusal
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.contents import is_still
 from imgctl_backends.spa.dispatch import Again, Call, Dispatcher
 from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import changed_source, missing_bucket, taken_by_another
-from imgctl_backends.spa.judge import check
+from imgctl_backends.spa.faults import changed_source, taken_by_another
+from imgctl_backends.spa.judge import check, gone, understood
 from imgctl_backends.spa.manifest import File
+from imgctl_backends.spa.multipart import PartsCopier
 from imgctl_backends.spa.pace import Pace, Patience
 from imgctl_core import Context
 
@@ -48,7 +48,10 @@ class Copier(Protocol):
 
 
 class ServerSideCopier:
-    """Lets S3 copy. One identity must be able to read the source and to write."""
+    """Lets S3 copy. One identity must be able to read the source and to write.
+
+    What is larger than `limit` bytes is copied in parts.
+    """
 
     def __init__(
         self,
@@ -58,12 +61,14 @@ class ServerSideCopier:
         patience: Patience,
         *,
         tags: bool,
+        limit: int,
     ) -> None:
         self._source = source
         self._destination = destination
         self._pace = pace
         self._patience = patience
         self._tags = tags
+        self._limit = limit
         self._conditional = True
         self._unguarded: set[str] = set()
         self._fixed = self._fixed_headers()
@@ -74,19 +79,19 @@ class ServerSideCopier:
         Raises:
             ImgctlError: see `Dispatcher.run`.
         """
-        large = [copy for copy in copies if copy.file.size > multipart.SINGLE_COPY_LIMIT]
+        large = [copy for copy in copies if copy.file.size > self._limit]
         small = copies
         if large:
-            small = [copy for copy in copies if copy.file.size <= multipart.SINGLE_COPY_LIMIT]
+            small = [copy for copy in copies if copy.file.size <= self._limit]
         dispatcher = Dispatcher[Copied](self._destination, context, self._patience, self._pace)
         for _, copied in dispatcher.run(self._call(copy) for copy in small):
             context.progress.copied(copied.file.size)
             yield copied
+        parts = PartsCopier(
+            self._source, self._destination, self._patience, self._limit, self._tags
+        )
         for copy in large:
-            made = multipart.copy_in_parts(
-                self._source, self._destination, copy.file, copy.over, self._tags, context
-            )
-            yield Copied(copy.file, made)
+            yield Copied(copy.file, parts.copy(copy.file, copy.over, context))
 
     def _fixed_headers(self) -> tuple[tuple[str, str], ...]:
         headers = [
@@ -127,14 +132,9 @@ class ServerSideCopier:
         if answer.status == 412:
             return self._precondition(copy, answer)
         if answer.status == 404:
-            if read_refusal(answer.body).code == "NoSuchBucket":
-                raise missing_bucket(self._destination.place)
-            raise changed_source(self._source.place, copy.file.key)
+            raise gone(answer, self._source, self._destination, copy.file.key)
         check(answer, self._destination, f"{_ACTION} on {self._destination.key(copy.file.key)}")
-        try:
-            made = read_copied(answer.body)
-        except Unreadable as error:
-            raise Again(str(error)) from error
+        made = understood(read_copied, answer)
         return Copied(
             copy.file, replace(made, version_id=answer.headers.get("x-amz-version-id", ""))
         )

@@ -93,15 +93,24 @@ class _Run(Generic[T]):
 
 
 class Dispatcher(Generic[T]):
-    """Makes calls on one bucket's lane. Serves one run, in one thread."""
+    """Makes calls on one bucket's lane. Serves one run, in one thread.
+
+    `what` says in errors what the calls are about.
+    """
 
     def __init__(
-        self, bucket: Bucket, context: Context, patience: Patience, pace: Pace | None = None
+        self,
+        bucket: Bucket,
+        context: Context,
+        patience: Patience,
+        pace: Pace | None = None,
+        what: str = "files",
     ) -> None:
         self._bucket = bucket
         self._context = context
         self._patience = patience
         self._pace = pace or Pace(128, 5000)
+        self._what = what
         self._run: _Run[T] = _Run()
         self._order = itertools.count()
         self._blocked = 0.0
@@ -135,7 +144,7 @@ class Dispatcher(Generic[T]):
                         yield result
                 self._watch()
             if run.failures:
-                raise all_of(run.failures)
+                raise all_of(run.failures, self._what)
         finally:
             forget()
             self._leave()
@@ -232,7 +241,7 @@ class Dispatcher(Generic[T]):
         failures = self._run.failures
         failures.append((attempt.call.subject, error))
         if len(failures) >= MOST_FAILURES:
-            raise all_of(failures)
+            raise all_of(failures, self._what)
 
     def _last_chances(self) -> bool:
         """Bring back what was put aside, now that the rest is through; say whether any was."""
@@ -278,3 +287,13 @@ class Dispatcher(Generic[T]):
             if arrived is not None:
                 arrived[0].forget()
                 run.flying.pop(id(arrived[0]), None)
+
+
+def ask(bucket: Bucket, call: Call[T], context: Context, patience: Patience) -> T:
+    """Make one call and return what its `read` returned.
+
+    Raises:
+        ImgctlError: see `Dispatcher.run`.
+    """
+    (answered,) = Dispatcher[T](bucket, context, patience).run([call])
+    return answered[1]

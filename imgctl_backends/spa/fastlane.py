@@ -10,6 +10,7 @@ allows, and what a body says is judged by whoever sent the call.
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,12 +37,13 @@ _CONNECT_MS: Final = 3000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One S3 call without a body. `path` is percent-encoded, with its query."""
+    """One S3 call. `path` is percent-encoded, with its query."""
 
     operation: str
     method: str
     path: str
     headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
 
 
 @dataclass(slots=True)
@@ -106,14 +108,15 @@ class Lane:
         headers = _HTTP.HttpHeaders(list(request.headers))
         headers.set("Host", self._host)
         headers.set("User-Agent", "imgctl")
-        if request.method == "PUT":
-            headers.set("Content-Length", "0")
+        if request.method in ("PUT", "POST"):
+            headers.set("Content-Length", str(len(request.body)))
+        body = io.BytesIO(request.body) if request.body else None
         collector = _Collector(done)
         try:
             sent = self._client.make_request(
                 type=_S3.S3RequestType.DEFAULT,
                 operation_name=request.operation,
-                request=_HTTP.HttpRequest(request.method, request.path, headers),
+                request=_HTTP.HttpRequest(request.method, request.path, headers, body),
                 on_headers=collector.on_headers,
                 on_body=collector.on_body,
                 on_done=collector.on_done,

@@ -139,7 +139,7 @@ def _allow(said: str) -> str:
     return f"allow {found['action']} on {found['resource']} to {found['principal']}"
 
 
-def all_of(failures: Sequence[tuple[str, ImgctlError]]) -> ImgctlError:
+def all_of(failures: Sequence[tuple[str, ImgctlError]], what: str = "files") -> ImgctlError:
     """Return one error for all the calls that failed, each with what it was about."""
     subject, first = failures[0]
     if len(failures) == 1:
@@ -147,7 +147,7 @@ def all_of(failures: Sequence[tuple[str, ImgctlError]]) -> ImgctlError:
     others = ", ".join(repr(name[:200]) for name, _ in failures[1:4])
     more = len(failures) - 4
     return type(first)(
-        f"{len(failures)} files failed: {subject!r}, since {first.message}; also {others}"
+        f"{len(failures)} {what} failed: {subject!r}, since {first.message}; also {others}"
         + (f" and {more} more" if more > 0 else ""),
         fix=first.fix,
     )

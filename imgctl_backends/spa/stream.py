@@ -24,7 +24,6 @@ from imgctl_backends.spa.dispatch import MOST_FAILURES
 from imgctl_backends.spa.faults import all_of, changed_source, from_sdk, taken_by_another
 from imgctl_backends.spa.identity import is_md5, whole_checksums
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.multipart import finish, upload
 from imgctl_backends.spa.properties import (
     carried,
     if_match,
@@ -32,6 +31,7 @@ from imgctl_backends.spa.properties import (
     unsupported,
     write_guard,
 )
+from imgctl_backends.spa.uploads import finish, upload
 from imgctl_backends.spa.waiting import pool, settle
 from imgctl_core import Context
 from imgctl_core.errors import EndpointDenied, EndpointFailed, EndpointUnreachable, ImgctlError
