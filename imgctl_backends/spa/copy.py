@@ -11,7 +11,7 @@ from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.contents import is_still
 from imgctl_backends.spa.dispatch import Again, Call, Dispatcher
 from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import changed_source, taken_by_another
+from imgctl_backends.spa.faults import changed_source
 from imgctl_backends.spa.judge import check, gone, understood
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.multipart import PartsCopier
@@ -33,7 +33,7 @@ class Copy:
 class Copied:
     """A copy, and the object that it made.
 
-    None means that the destination refused because something is there, which may be a
+    None means that the destination refused because of what is there now, which may be a
     copy of our own whose answer was lost.
     """
 
@@ -132,7 +132,7 @@ class ServerSideCopier:
         if answer.status == 412:
             return self._precondition(copy, answer)
         if answer.status == 404:
-            raise gone(answer, self._source, self._destination, copy.file.key)
+            return self._not_found(copy, answer)
         check(answer, self._destination, f"{_ACTION} on {self._destination.key(copy.file.key)}")
         made = understood(read_copied, answer)
         return Copied(
@@ -141,14 +141,18 @@ class ServerSideCopier:
 
     def _precondition(self, copy: Copy, answer: Answer) -> Copied:
         condition = read_refusal(answer.body).condition.lower()
-        if "copy-source" in condition:
-            raise changed_source(self._source.place, copy.file.key)
-        if condition or self._source_is_unchanged(copy):
-            if copy.over:
-                raise taken_by_another(self._destination.place, copy.file.key)
-            # The client's own second try can meet the object that its first one made.
+        # The other names say nothing for sure: versitygw has `If-Match` for the source too.
+        if condition == "if-none-match":
             return Copied(copy.file, None)
-        raise changed_source(self._source.place, copy.file.key)
+        if "copy-source" in condition or not self._source_is_unchanged(copy):
+            raise changed_source(self._source.place, copy.file.key)
+        return Copied(copy.file, None)
+
+    def _not_found(self, copy: Copy, answer: Answer) -> Copied:
+        missing = gone(answer, self._source, self._destination, copy.file.key)
+        if copy.over and self._source_is_unchanged(copy):
+            return Copied(copy.file, None)  # what was to be replaced is what is gone
+        raise missing
 
     def _source_is_unchanged(self, copy: Copy) -> bool:
         return is_still(self._source, copy.file.key, copy.file.etag)

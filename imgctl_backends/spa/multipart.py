@@ -193,8 +193,10 @@ class PartsCopier:
             if answer.status == 501 and guarded:
                 guarded = False
                 raise Again("conditional writes are not supported", at_once=True)
-            if answer.status == 412 or read_refusal(answer.body).code == "NoSuchUpload":
-                # An earlier try, whose answer was lost, may have completed it.
+            code = read_refusal(answer.body).code
+            if answer.status == 412 or code in ("NoSuchUpload", "NoSuchKey"):
+                # Somebody wrote or removed what is there; or an earlier try of our own, whose
+                # answer was lost, has completed the upload.
                 return None
             self._check(answer, file)
             return understood(read_completed, answer)

@@ -21,7 +21,7 @@ from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.contents import changed
 from imgctl_backends.spa.copy import Copied, Copy
 from imgctl_backends.spa.dispatch import MOST_FAILURES
-from imgctl_backends.spa.faults import all_of, changed_source, from_sdk, taken_by_another
+from imgctl_backends.spa.faults import all_of, changed_source, from_sdk
 from imgctl_backends.spa.identity import is_md5, whole_checksums
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.properties import (
@@ -90,10 +90,7 @@ class StreamingCopier:
         try:
             return Copied(copy.file, self._carry(copy.file, guard, context))
         except ClientError as error:  # the destination's: the source's are mapped inside
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if status == 412 and copy.over:
-                raise taken_by_another(self._destination.place, copy.file.key) from error
-            if status == 412:
+            if _refused(error):
                 return Copied(copy.file, None)
             if guard and unsupported(error):
                 self._conditional = False
@@ -245,6 +242,15 @@ class _Source:
 
     def count(self, size: int) -> None:
         self._context.progress.copied(size)
+
+
+def _refused(error: ClientError) -> bool:
+    """Return whether a write was refused because of what is there.
+
+    boto3's own second try can meet what its first one made or completed.
+    """
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status == 412 or error.response.get("Error", {}).get("Code") == "NoSuchUpload"
 
 
 def _checksum(headers: Mapping[str, str]) -> dict[str, Any]:
