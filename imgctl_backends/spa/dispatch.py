@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import all_of, from_sdk, unreachable
+from imgctl_backends.spa.faults import all_of, unreachable
 from imgctl_backends.spa.pace import Pace, Patience
 from imgctl_core import Context
 from imgctl_core.errors import EndpointDenied, EndpointFailed, ImgctlError
@@ -37,17 +35,25 @@ class Again(Exception):
     """The same call may succeed when it is made once more.
 
     `throttled` says that the service asked us to slow down, `at_once` that waiting
-    would not help, `silent` that nothing answered at all.
+    would not help, `silent` that nothing answered at all. `expired` is what to raise
+    unless there are other credentials to be had.
     """
 
     def __init__(
-        self, why: str, *, throttled: bool = False, at_once: bool = False, silent: bool = False
+        self,
+        why: str,
+        *,
+        throttled: bool = False,
+        at_once: bool = False,
+        silent: bool = False,
+        expired: ImgctlError | None = None,
     ) -> None:
         super().__init__(why)
         self.why = why
         self.throttled = throttled
         self.at_once = at_once
         self.silent = silent
+        self.expired = expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +211,10 @@ class Dispatcher(Generic[T]):
         try:
             result = attempt.call.read(answer)
         except Again as again:
-            self._retry(attempt, again, now)
+            if again.expired and not self._renewed(attempt):
+                self._failed(attempt, again.expired)
+            else:
+                self._retry(attempt, again, now)
             return None
         except (EndpointDenied, EndpointFailed) as error:
             self._failed(attempt, error)
@@ -268,10 +277,12 @@ class Dispatcher(Generic[T]):
 
     def _freshen(self) -> None:
         self._freshened = time.monotonic()
-        try:
+        with self._bucket.sdk("renewing the credentials"):
             self._bucket.lane.freshen()
-        except (BotoCoreError, ClientError) as error:
-            raise from_sdk(error, self._bucket.place, "renewing the credentials") from error
+
+    def _renewed(self, attempt: _Try[T]) -> bool:
+        with self._bucket.sdk("renewing the credentials"):
+            return self._bucket.lane.renew(attempt.sent)
 
     def _leave(self) -> None:
         """Cancel what is in flight, and wait a little for it to end."""

@@ -21,7 +21,8 @@ import awscrt.exceptions
 import awscrt.http
 import awscrt.io
 import awscrt.s3
-from botocore.credentials import Credentials, RefreshableCredentials
+
+from imgctl_backends.spa.renewing import Renewable
 
 # The library carries no types.
 _AUTH: Final[Any] = awscrt.auth
@@ -68,7 +69,7 @@ class Address:
 class Lane:
     """Sends calls to one address as one identity. Safe from any thread."""
 
-    def __init__(self, address: Address, credentials: Credentials, ca_file: str) -> None:
+    def __init__(self, address: Address, credentials: Renewable, ca_file: str) -> None:
         self._host = address.host
         self._keys = _Keys(credentials)
         tls = None
@@ -99,6 +100,19 @@ class Lane:
             botocore.exceptions.BotoCoreError, ClientError: there are none to be had.
         """
         self._keys.freshen()
+
+    def renew(self, sent: float) -> bool:
+        """Have credentials anew, since a call that was sent then was told that they ended.
+
+        Returns whether there are others now; `sent` is a `time.monotonic()` value. May
+        take a network call.
+
+        Raises:
+            botocore.exceptions.BotoCoreError, ClientError: there are none to be had.
+        """
+        renewed = self._keys.renew(sent)
+        self._keys.freshen()
+        return renewed
 
     def send(self, request: Request, done: Callable[[Answer], None]) -> Callable[[], None]:
         """Send a call; return what cancels it.
@@ -170,23 +184,26 @@ class _Collector:
 class _Keys:
     """Credentials as the client takes them: always ready, renewed by us."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Renewable) -> None:
         self._credentials = credentials
         self._lock = threading.Lock()
         self._ready = self._take()
-        if isinstance(credentials, RefreshableCredentials):
-            self.provider = _AUTH.AwsCredentialsProvider.new_delegate(self._give)
-        else:
+        if credentials.lasting:
             frozen = credentials.get_frozen_credentials()
             # A delegate is called once per attempt, one call after the other.
             self.provider = _AUTH.AwsCredentialsProvider.new_static(
                 frozen.access_key, frozen.secret_key, frozen.token
             )
+        else:
+            self.provider = _AUTH.AwsCredentialsProvider.new_delegate(self._give)
 
     def freshen(self) -> None:
-        if isinstance(self._credentials, RefreshableCredentials):
+        if not self._credentials.lasting:
             with self._lock:
                 self._ready = self._take()
+
+    def renew(self, sent: float) -> bool:
+        return not self._credentials.lasting and self._credentials.renew(sent)
 
     def _take(self) -> Any:
         frozen = self._credentials.get_frozen_credentials()

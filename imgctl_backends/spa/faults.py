@@ -10,6 +10,7 @@ from botocore import exceptions as boto
 
 from imgctl_backends.spa.answers import Refusal, plain
 from imgctl_backends.spa.references import Place
+from imgctl_backends.spa.renewing import EXPIRED
 from imgctl_core.errors import (
     ArtifactNotFound,
     Conflict,
@@ -27,7 +28,7 @@ _REGION_CODES: Final = frozenset(
 # Also inside a 200, whose status says nothing.
 _DENIED_CODES: Final = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem"})
 _KEY_CODES: Final = frozenset(
-    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", *EXPIRED}
 )
 # As S3 words it since 2024: principal, action, resource, and which policy is in the way.
 _WHO_WHAT_WHERE: Final = re.compile(

@@ -10,6 +10,7 @@ from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.dispatch import Again
 from imgctl_backends.spa.fastlane import Answer
 from imgctl_backends.spa.faults import changed_source, from_refusal, missing_bucket
+from imgctl_backends.spa.renewing import EXPIRED
 from imgctl_core.errors import ImgctlError
 
 T = TypeVar("T")
@@ -52,7 +53,10 @@ def check(answer: Answer, bucket: Bucket, action: str) -> None:
         raise Again(why, throttled=True)
     if refusal.code in _PASSING or status in (408, 409, 500, 502, 504):
         raise Again(why)
-    raise from_refusal(status, refusal, bucket.place, action)
+    error = from_refusal(status, refusal, bucket.place, action)
+    if refusal.code in EXPIRED:
+        raise Again(why, at_once=True, expired=error)
+    raise error
 
 
 def understood(read: Callable[[bytes], T], answer: Answer) -> T:
