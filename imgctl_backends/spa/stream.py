@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 from zlib import crc32
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 
 from imgctl_backends.spa.answers import Made
 from imgctl_backends.spa.bucket import Bucket
@@ -203,7 +203,7 @@ class StreamingCopier:
 class _Source:
     """A file's bytes as they come, counted and checked.
 
-    boto3 checks them against the object's own checksum when it has one.
+    boto3 checks them against the object's own checksum when it has one, once they end.
     """
 
     def __init__(
@@ -219,7 +219,10 @@ class _Source:
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer at the end only."""
         with self._bucket.sdk(f"s3:GetObject on {self._bucket.key(self.file.key)}"):
-            content: bytes = self._body.read(size)
+            try:
+                content: bytes = self._body.read(size)
+            except FlexibleChecksumError as error:
+                raise self._damaged() from error
         self._context.check()
         if self._hash is not None:
             self._hash.update(content)
@@ -232,13 +235,16 @@ class _Source:
         Raises:
             EndpointFailed: it did not.
         """
-        if self._read != self.file.size:
+        if self.read(1) or self._read != self.file.size:
             raise changed_source(self._bucket.place, self.file.key)
         if self._hash is not None and self._hash.hexdigest() != self.file.etag.lower():
-            raise EndpointFailed(
-                f"{self._bucket.place} delivered other bytes for {self.file.key!r} than it listed",
-                fix="run the same command again; if that fails as well, the file is damaged",
-            )
+            raise self._damaged()
+
+    def _damaged(self) -> EndpointFailed:
+        return EndpointFailed(
+            f"{self._bucket.place} delivered other bytes for {self.file.key!r} than it listed",
+            fix="run the same command again; if that fails as well, the file is damaged",
+        )
 
     def count(self, size: int) -> None:
         self._context.progress.copied(size)
