@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from imgctl_backends.spa.live.settings import Live
 from imgctl_backends.spa.references import check_suffix
 from imgctl_core import PluginModel
 
@@ -70,6 +71,8 @@ class SpaEndpoint(PluginModel):
     calls to KMS) and `acl`; without them the bucket's own defaults hold, and no ACL is
     sent. `path_style` says whether the bucket's name goes into the path; by default it
     does for every service but AWS's own.
+
+    `live` says how versions go live there; without it none can.
     """
 
     suffix: Annotated[str, AfterValidator(check_suffix)]
@@ -83,6 +86,7 @@ class SpaEndpoint(PluginModel):
     kms_key: Annotated[str, AfterValidator(_check_kms_key)] | None = None
     bucket_key: bool = True
     acl: Literal["bucket-owner-full-control", "private", "public-read"] | None = None
+    live: Live | None = None
 
     @model_validator(mode="after")
     def _check_bucket_key(self) -> SpaEndpoint:

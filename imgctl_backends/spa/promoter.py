@@ -13,6 +13,8 @@ from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
 from imgctl_backends.spa.faults import unreachable
 from imgctl_backends.spa.lint.inspection import LEVELS, conclude, inspect
 from imgctl_backends.spa.listing import Listing, list_version
+from imgctl_backends.spa.live.opening import Opening
+from imgctl_backends.spa.live.switch import Switch
 from imgctl_backends.spa.manifest import File, from_rows
 from imgctl_backends.spa.order import Order
 from imgctl_backends.spa.pace import Pace, Patience
@@ -23,7 +25,7 @@ from imgctl_backends.spa.stream import StreamingCopier
 from imgctl_backends.spa.trail import Trail
 from imgctl_backends.spa.transfer import Transfer, conflict
 from imgctl_backends.spa.waiting import both
-from imgctl_core import ArtifactRef, Context, Plan, Promoter, PromotionItem
+from imgctl_core import Activator, ArtifactRef, Context, Plan, Promoter, PromotionItem
 from imgctl_core.errors import (
     ArtifactNotFound,
     EndpointDenied,
@@ -36,7 +38,7 @@ from imgctl_core.models import JSON
 OPEN_WITHIN: Final = 20.0
 
 
-class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
+class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
     """Promotes `spa:<name>:<version>` from bucket to bucket.
 
     A version is everything under `<version>/` in the bucket `<name>-<suffix>`. Files
@@ -59,6 +61,7 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
         self.patience = Patience()
         self._order = Order(settings.entry_points)
         self._buckets = Buckets()
+        self._opening = Opening(settings, self._buckets, self._order)
 
     def parse(self, text: str) -> ArtifactRef:
         return references.parse(text)
@@ -159,6 +162,18 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
     def manifest(self, plan: Plan, context: Context) -> Iterator[Mapping[str, JSON]]:
         return manifest_rows(self._trail(plan, context))
 
+    def parse_name(self, text: str) -> ArtifactRef:
+        return references.parse_name(text)
+
+    def plan_activation(self, item: PromotionItem, context: Context) -> Plan:
+        return self._switch(item, context).plan(item, context)
+
+    def activate(self, plan: Plan, context: Context) -> None:
+        self._switch(plan.item, context).activate(plan, context)
+
+    def verify_activation(self, plan: Plan, context: Context) -> str:
+        return self._switch(plan.item, context).verify(plan, context)
+
     def describe(self, endpoint: SpaEndpoint) -> str:
         where = f"{endpoint.endpoint_url}/" if endpoint.endpoint_url else "s3://"
         return f"{where}*-{endpoint.suffix}"
@@ -168,7 +183,11 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings]):
         return (source.suffix, source.address) == (destination.suffix, destination.address)
 
     def close(self) -> None:
+        self._opening.close()
         self._buckets.close()
+
+    def _switch(self, item: PromotionItem, context: Context) -> Switch:
+        return self._opening.switch(item, self._endpoint(item.destination), self.patience, context)
 
     def _transfer(self, plan: Plan, context: Context) -> Transfer:
         source, destination = self._open(plan.item, context)

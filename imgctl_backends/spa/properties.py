@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from zlib import crc32
 
 from botocore.exceptions import ClientError
 
@@ -79,3 +81,12 @@ def unsupported(error: ClientError) -> bool:
     """Return whether a server says that it does not know what it was asked to do."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return status == 501 or error.response.get("Error", {}).get("Code") == "NotImplemented"
+
+
+def crc32_argument(content: bytes) -> dict[str, Any]:
+    """Return the checksum that boto3 would send behind the body.
+
+    Given beforehand it goes into a header: for one behind the body boto3 sends the body
+    in `aws-chunked` encoding, which versitygw 1.8 keeps as the object's own.
+    """
+    return {"ChecksumCRC32": b64encode(crc32(content).to_bytes(4, "big")).decode("ascii")}

@@ -58,18 +58,36 @@ def parse(text: str) -> ArtifactRef:
         raise InvalidReference(
             f"{shown!r} names no version", fix="write spa:<name>:<version>, as in spa:shop:v1.4.2"
         )
-    if not _NAME.fullmatch(name):
-        raise InvalidReference(
-            f"{shown!r} has no valid name in it: a name is lower-case letters, digits and '-'",
-            fix="write spa:<name>:<version>, as in spa:shop:v1.4.2",
-        )
-    if not _VERSION.fullmatch(version):
+    _check_name(name, shown)
+    if not is_version(version):
         raise InvalidReference(
             f"{shown!r} has no valid version in it: a version begins with a letter or digit "
             "and holds letters, digits, '.', '_', '+' and '-', at most 128 of them",
             fix="write spa:<name>:<version>, as in spa:shop:v1.4.2",
         )
     return ArtifactRef(KIND, name, version)
+
+
+def parse_name(text: str) -> ArtifactRef:
+    """Parse `<name>`, where no version is named.
+
+    Raises:
+        InvalidReference: it is no build's name.
+    """
+    _check_name(text, f"spa:{text[:200]}")
+    return ArtifactRef(KIND, text)
+
+
+def is_version(text: str) -> bool:
+    return _VERSION.fullmatch(text) is not None
+
+
+def _check_name(name: str, shown: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidReference(
+            f"{shown!r} has no valid name in it: a name is lower-case letters, digits and '-'",
+            fix="write spa:<name>:<version>, as in spa:shop:v1.4.2",
+        )
 
 
 def check_suffix(suffix: str) -> str:

@@ -92,6 +92,15 @@ def _models(search_path: str | None) -> Loader:
     return create_loader(search_path)
 
 
+def open_session(endpoint: SpaEndpoint) -> boto3.Session:
+    """Return a session of an endpoint's identity, for other services than S3.
+
+    Raises:
+        botocore.exceptions.BotoCoreError: the settings can't be used.
+    """
+    return boto3.Session(botocore_session=_identity(endpoint), region_name=endpoint.region)
+
+
 def _identity(endpoint: SpaEndpoint) -> botocore.session.Session:
     core = _core(endpoint.profile)
     if endpoint.role_arn:

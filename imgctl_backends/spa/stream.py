@@ -7,12 +7,10 @@ a copy of its own is read with the bytes and written with them.
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 from urllib.parse import urlencode
-from zlib import crc32
 
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 
@@ -26,6 +24,7 @@ from imgctl_backends.spa.identity import is_md5, whole_checksums
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.properties import (
     carried,
+    crc32_argument,
     if_match,
     made,
     unsupported,
@@ -155,7 +154,7 @@ class StreamingCopier:
         done = self._destination.client.put_object(
             **self._where(source.file),
             **properties,
-            **(checksum or _crc32(content)),
+            **(checksum or crc32_argument(content)),
             **guard,
             Body=content,
         )
@@ -266,12 +265,3 @@ def _checksum(headers: Mapping[str, str]) -> dict[str, Any]:
         if name in ("crc64nvme", "crc32", "crc32c"):
             return {f"Checksum{name.upper()}": value}
     return {}
-
-
-def _crc32(content: bytes) -> dict[str, Any]:
-    """Return the checksum that boto3 would send behind the body.
-
-    Given beforehand it goes into a header: for one behind the body boto3 sends the body
-    in `aws-chunked` encoding, which versitygw 1.8 keeps as the object's own.
-    """
-    return {"ChecksumCRC32": b64encode(crc32(content).to_bytes(4, "big")).decode("ascii")}

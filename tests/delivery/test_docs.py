@@ -113,12 +113,17 @@ def test_every_server_setting_is_documented(root: Path) -> None:
 def test_every_endpoint_key_is_documented(root: Path) -> None:
     from imgctl_backends.image.endpoint import ImageEndpoint
     from imgctl_backends.spa.endpoint import SpaEndpoint
+    from imgctl_backends.spa.live.settings import Live
 
     text = (root / "docs/reference/settings.md").read_text()
-    for model, head in ((ImageEndpoint, "### Images"), (SpaEndpoint, "### SPA builds")):
+    for model, head in (
+        (ImageEndpoint, "### Images"),
+        (SpaEndpoint, "### SPA builds"),
+        (Live, "### How SPA builds go live"),
+    ):
         section = text.split(head)[1].split("\n### ")[0]
-        for name in model.model_fields:
-            assert f"`{name}`" in section, name
+        for name, field in model.model_fields.items():
+            assert f"`{field.alias or name}`" in section, name
 
 
 def test_the_example_settings_file_is_accepted(root: Path, tmp_path: Path) -> None:
