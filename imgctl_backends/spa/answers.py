@@ -6,10 +6,12 @@ sends `200 OK` before it knows how a copy ends (API reference, CopyObject).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element, ParseError, fromstring
+from xml.sax.saxutils import escape
 
 _LONGEST_TEXT: Final = 500
 
@@ -20,11 +22,12 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An `<Error>` body."""
+    """An `<Error>` body. `bucket` is the one that does not exist, where that is told."""
 
     code: str = ""
     message: str = ""
     condition: str = ""
+    bucket: str = ""
 
 
 class Row(NamedTuple):
@@ -50,12 +53,19 @@ def _root(body: bytes) -> Element:
         raise Unreadable(f"the body is no complete XML: {error}") from error
 
 
+def _expect(body: bytes, name: str) -> Element:
+    root = _root(body)
+    if _name(root) != name:
+        raise Unreadable(f"the body is a <{_name(root)[:50]}>, not a {name}")
+    return root
+
+
 def _name(element: Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
 def _fields(element: Element) -> dict[str, str]:
-    """Return the text of an element's children, by name."""
+    """Return the text of an element's children, by name; the first of a name counts."""
     return {_name(child): child.text or "" for child in reversed(element)}
 
 
@@ -82,32 +92,82 @@ def read_copied(body: bytes) -> Made:
     Raises:
         Unreadable: the body does not say that the copy was made.
     """
-    root = _root(body)
-    fields = _fields(root)
+    return _made(body, "CopyObjectResult")
+
+
+def read_part(body: bytes) -> str:
+    """Return the entity tag of a part that was copied.
+
+    Raises:
+        Unreadable: the body does not say that it was.
+    """
+    return _made(body, "CopyPartResult").etag
+
+
+def read_completed(body: bytes) -> Made:
+    """Return what a completed multipart upload made.
+
+    Raises:
+        Unreadable: the body does not say that it was completed.
+    """
+    return _made(body, "CompleteMultipartUploadResult")
+
+
+def _made(body: bytes, name: str) -> Made:
+    fields = _fields(_expect(body, name))
     etag = bare(fields.get("ETag", ""))
-    if _name(root) != "CopyObjectResult" or not etag:
-        raise Unreadable(f"the body is a <{_name(root)[:50]}>, not the result of a copy")
+    if not etag:
+        raise Unreadable(f"the {name} has no entity tag")
     checksums = (
-        f"{name.removeprefix('Checksum').lower()}:{value}"
-        for name, value in fields.items()
-        if name.startswith("Checksum") and name != "ChecksumType"
+        f"{field.removeprefix('Checksum').lower()}:{value}"
+        for field, value in fields.items()
+        if field.startswith("Checksum") and field != "ChecksumType"
     )
     return Made(etag, next(checksums, ""))
+
+
+def read_upload(body: bytes) -> str:
+    """Return the id of a new multipart upload.
+
+    Raises:
+        Unreadable: the body tells none.
+    """
+    upload_id = _fields(_expect(body, "InitiateMultipartUploadResult")).get("UploadId", "")
+    if not upload_id:
+        raise Unreadable("the new upload has no id")
+    return upload_id
+
+
+def written_parts(tags: Sequence[str]) -> bytes:
+    """Return what completes an upload of parts with these entity tags."""
+    parts = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(tag)}&quot;</ETag></Part>"
+        for number, tag in enumerate(tags, 1)
+    )
+    return f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+
+
+def read_tags(body: bytes) -> list[tuple[str, str]]:
+    """Return an object's tags.
+
+    Raises:
+        Unreadable: the body is no list of tags.
+    """
+    tags = map(_fields, _expect(body, "Tagging").iterfind("{*}TagSet/{*}Tag"))
+    return [(tag.get("Key", ""), tag.get("Value", "")) for tag in tags]
 
 
 def read_refusal(body: bytes) -> Refusal:
     """Return what an error's body says; an empty one when it says nothing."""
     try:
-        root = _root(body)
+        fields = _fields(_expect(body, "Error"))
     except Unreadable:
         return Refusal()
-    if _name(root) != "Error":
-        return Refusal()
-    fields = _fields(root)
     return Refusal(
         code=plain(fields.get("Code", "")),
         message=plain(fields.get("Message", "")),
         condition=plain(fields.get("Condition", "")),
+        bucket=plain(fields.get("BucketName", "")),
     )
 
 
@@ -123,14 +183,12 @@ def read_page(body: bytes) -> Page:
     Raises:
         Unreadable: the body is no such answer.
     """
-    root = _root(body)
-    if _name(root) != "ListBucketResult":
-        raise Unreadable(f"the body is a <{_name(root)[:50]}>, not a list of objects")
-    space = root.tag[: -len("ListBucketResult")]
+    root = _expect(body, "ListBucketResult")
+    space = root.tag.removesuffix("ListBucketResult")
     encoded = root.findtext(f"{space}EncodingType") == "url"
     try:
         rows = tuple(_row(found, space, encoded) for found in root.iterfind(f"{space}Contents"))
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise Unreadable(f"the list has an entry that can't be read: {error}") from error
     more = ""
     if root.findtext(f"{space}IsTruncated", "").strip() == "true":
@@ -145,8 +203,7 @@ def _row(found: Element, space: str, encoded: bool) -> Row:
     if key is None:
         raise ValueError("it has no key")
     size = int(found.findtext(f"{space}Size", ""))
-    etag = found.findtext(f"{space}ETag", "")
-    return Row(_decoded(key, encoded), size, bare(etag))
+    return Row(_decoded(key, encoded), size, bare(found.findtext(f"{space}ETag", "")))
 
 
 def _decoded(key: str, encoded: bool) -> str:

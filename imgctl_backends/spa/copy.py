@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from imgctl_backends.spa import multipart
-from imgctl_backends.spa.answers import Made, Unreadable, read_copied, read_refusal
+from imgctl_backends.spa.answers import Made, read_copied, read_refusal
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.contents import is_still
 from imgctl_backends.spa.dispatch import Again, Call, Dispatcher
 from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import changed_source, missing_bucket, taken_by_another
-from imgctl_backends.spa.judge import check
+from imgctl_backends.spa.faults import changed_source
+from imgctl_backends.spa.judge import check, gone, understood
 from imgctl_backends.spa.manifest import File
+from imgctl_backends.spa.multipart import PartsCopier
 from imgctl_backends.spa.pace import Pace, Patience
 from imgctl_core import Context
 
@@ -33,7 +33,7 @@ class Copy:
 class Copied:
     """A copy, and the object that it made.
 
-    None means that the destination refused because something is there, which may be a
+    None means that the destination refused because of what is there now, which may be a
     copy of our own whose answer was lost.
     """
 
@@ -48,7 +48,10 @@ class Copier(Protocol):
 
 
 class ServerSideCopier:
-    """Lets S3 copy. One identity must be able to read the source and to write."""
+    """Lets S3 copy. One identity must be able to read the source and to write.
+
+    What is larger than `limit` bytes is copied in parts.
+    """
 
     def __init__(
         self,
@@ -58,12 +61,14 @@ class ServerSideCopier:
         patience: Patience,
         *,
         tags: bool,
+        limit: int,
     ) -> None:
         self._source = source
         self._destination = destination
         self._pace = pace
         self._patience = patience
         self._tags = tags
+        self._limit = limit
         self._conditional = True
         self._unguarded: set[str] = set()
         self._fixed = self._fixed_headers()
@@ -74,19 +79,19 @@ class ServerSideCopier:
         Raises:
             ImgctlError: see `Dispatcher.run`.
         """
-        large = [copy for copy in copies if copy.file.size > multipart.SINGLE_COPY_LIMIT]
+        large = [copy for copy in copies if copy.file.size > self._limit]
         small = copies
         if large:
-            small = [copy for copy in copies if copy.file.size <= multipart.SINGLE_COPY_LIMIT]
+            small = [copy for copy in copies if copy.file.size <= self._limit]
         dispatcher = Dispatcher[Copied](self._destination, context, self._patience, self._pace)
         for _, copied in dispatcher.run(self._call(copy) for copy in small):
             context.progress.copied(copied.file.size)
             yield copied
+        parts = PartsCopier(
+            self._source, self._destination, self._patience, self._limit, self._tags
+        )
         for copy in large:
-            made = multipart.copy_in_parts(
-                self._source, self._destination, copy.file, copy.over, self._tags, context
-            )
-            yield Copied(copy.file, made)
+            yield Copied(copy.file, parts.copy(copy.file, copy.over, context))
 
     def _fixed_headers(self) -> tuple[tuple[str, str], ...]:
         headers = [
@@ -127,28 +132,27 @@ class ServerSideCopier:
         if answer.status == 412:
             return self._precondition(copy, answer)
         if answer.status == 404:
-            if read_refusal(answer.body).code == "NoSuchBucket":
-                raise missing_bucket(self._destination.place)
-            raise changed_source(self._source.place, copy.file.key)
+            return self._not_found(copy, answer)
         check(answer, self._destination, f"{_ACTION} on {self._destination.key(copy.file.key)}")
-        try:
-            made = read_copied(answer.body)
-        except Unreadable as error:
-            raise Again(str(error)) from error
+        made = understood(read_copied, answer)
         return Copied(
             copy.file, replace(made, version_id=answer.headers.get("x-amz-version-id", ""))
         )
 
     def _precondition(self, copy: Copy, answer: Answer) -> Copied:
         condition = read_refusal(answer.body).condition.lower()
-        if "copy-source" in condition:
-            raise changed_source(self._source.place, copy.file.key)
-        if condition or self._source_is_unchanged(copy):
-            if copy.over:
-                raise taken_by_another(self._destination.place, copy.file.key)
-            # The client's own second try can meet the object that its first one made.
+        # The other names say nothing for sure: versitygw has `If-Match` for the source too.
+        if condition == "if-none-match":
             return Copied(copy.file, None)
-        raise changed_source(self._source.place, copy.file.key)
+        if "copy-source" in condition or not self._source_is_unchanged(copy):
+            raise changed_source(self._source.place, copy.file.key)
+        return Copied(copy.file, None)
+
+    def _not_found(self, copy: Copy, answer: Answer) -> Copied:
+        missing = gone(answer, self._source, self._destination, copy.file.key)
+        if copy.over and self._source_is_unchanged(copy):
+            return Copied(copy.file, None)  # what was to be replaced is what is gone
+        raise missing
 
     def _source_is_unchanged(self, copy: Copy) -> bool:
         return is_still(self._source, copy.file.key, copy.file.etag)

@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import all_of, from_sdk, unreachable
+from imgctl_backends.spa.faults import all_of, unreachable
 from imgctl_backends.spa.pace import Pace, Patience
 from imgctl_core import Context
 from imgctl_core.errors import EndpointDenied, EndpointFailed, ImgctlError
@@ -37,17 +35,25 @@ class Again(Exception):
     """The same call may succeed when it is made once more.
 
     `throttled` says that the service asked us to slow down, `at_once` that waiting
-    would not help, `silent` that nothing answered at all.
+    would not help, `silent` that nothing answered at all. `expired` is what to raise
+    unless there are other credentials to be had.
     """
 
     def __init__(
-        self, why: str, *, throttled: bool = False, at_once: bool = False, silent: bool = False
+        self,
+        why: str,
+        *,
+        throttled: bool = False,
+        at_once: bool = False,
+        silent: bool = False,
+        expired: ImgctlError | None = None,
     ) -> None:
         super().__init__(why)
         self.why = why
         self.throttled = throttled
         self.at_once = at_once
         self.silent = silent
+        self.expired = expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +99,24 @@ class _Run(Generic[T]):
 
 
 class Dispatcher(Generic[T]):
-    """Makes calls on one bucket's lane. Serves one run, in one thread."""
+    """Makes calls on one bucket's lane. Serves one run, in one thread.
+
+    `what` says in errors what the calls are about.
+    """
 
     def __init__(
-        self, bucket: Bucket, context: Context, patience: Patience, pace: Pace | None = None
+        self,
+        bucket: Bucket,
+        context: Context,
+        patience: Patience,
+        pace: Pace | None = None,
+        what: str = "files",
     ) -> None:
         self._bucket = bucket
         self._context = context
         self._patience = patience
         self._pace = pace or Pace(128, 5000)
+        self._what = what
         self._run: _Run[T] = _Run()
         self._order = itertools.count()
         self._blocked = 0.0
@@ -135,7 +150,7 @@ class Dispatcher(Generic[T]):
                         yield result
                 self._watch()
             if run.failures:
-                raise all_of(run.failures)
+                raise all_of(run.failures, self._what)
         finally:
             forget()
             self._leave()
@@ -196,7 +211,10 @@ class Dispatcher(Generic[T]):
         try:
             result = attempt.call.read(answer)
         except Again as again:
-            self._retry(attempt, again, now)
+            if again.expired and not self._renewed(attempt):
+                self._failed(attempt, again.expired)
+            else:
+                self._retry(attempt, again, now)
             return None
         except (EndpointDenied, EndpointFailed) as error:
             self._failed(attempt, error)
@@ -232,7 +250,7 @@ class Dispatcher(Generic[T]):
         failures = self._run.failures
         failures.append((attempt.call.subject, error))
         if len(failures) >= MOST_FAILURES:
-            raise all_of(failures)
+            raise all_of(failures, self._what)
 
     def _last_chances(self) -> bool:
         """Bring back what was put aside, now that the rest is through; say whether any was."""
@@ -259,10 +277,12 @@ class Dispatcher(Generic[T]):
 
     def _freshen(self) -> None:
         self._freshened = time.monotonic()
-        try:
+        with self._bucket.sdk("renewing the credentials"):
             self._bucket.lane.freshen()
-        except (BotoCoreError, ClientError) as error:
-            raise from_sdk(error, self._bucket.place, "renewing the credentials") from error
+
+    def _renewed(self, attempt: _Try[T]) -> bool:
+        with self._bucket.sdk("renewing the credentials"):
+            return self._bucket.lane.renew(attempt.sent)
 
     def _leave(self) -> None:
         """Cancel what is in flight, and wait a little for it to end."""
@@ -278,3 +298,13 @@ class Dispatcher(Generic[T]):
             if arrived is not None:
                 arrived[0].forget()
                 run.flying.pop(id(arrived[0]), None)
+
+
+def ask(bucket: Bucket, call: Call[T], context: Context, patience: Patience) -> T:
+    """Make one call and return what its `read` returned.
+
+    Raises:
+        ImgctlError: see `Dispatcher.run`.
+    """
+    (answered,) = Dispatcher[T](bucket, context, patience).run([call])
+    return answered[1]

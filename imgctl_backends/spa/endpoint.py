@@ -18,6 +18,10 @@ _OWNER: Final = re.compile(r"[0-9]{12}", re.ASCII)
 _KMS_KEY: Final = re.compile(
     r"(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/|alias/)?[A-Za-z0-9/_-]{1,250}", re.ASCII
 )
+#: Bytes: what one CopyObject takes, and what all parts but the last must have (API
+#: reference, CopyObject and UploadPartCopy: 5 GB and 5 MB).
+_SINGLE_COPY: Final = 5 * 1024**3
+_LEAST_PART: Final = 5 * 1024**2
 _REGION: Final = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 
 
@@ -128,10 +132,13 @@ class SpaSettings(PluginModel):
     `copy_tags` copies object tags, which needs s3:GetObjectTagging and
     s3:PutObjectTagging. `concurrency` is the most copies in flight at once for one
     version, `copies_per_second` the most that begin; what S3 takes may be less, and is
-    found out. `entry_points` are patterns of further files that go with the entry points.
+    found out. `single_copy_limit` is how many bytes go in one copy: larger files are
+    copied in parts of at most so many bytes. `entry_points` are patterns of further files
+    that go with the entry points.
     """
 
     copy_tags: bool = True
     concurrency: int = Field(default=128, ge=1, le=250)
     copies_per_second: int = Field(default=3500, ge=1, le=100_000)
+    single_copy_limit: int = Field(default=_SINGLE_COPY, ge=_LEAST_PART, le=_SINGLE_COPY)
     entry_points: tuple[Annotated[str, AfterValidator(_check_pattern)], ...] = ()

@@ -10,6 +10,7 @@ allows, and what a body says is judged by whoever sent the call.
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ import awscrt.exceptions
 import awscrt.http
 import awscrt.io
 import awscrt.s3
-from botocore.credentials import Credentials, RefreshableCredentials
+
+from imgctl_backends.spa.renewing import Renewable
 
 # The library carries no types.
 _AUTH: Final[Any] = awscrt.auth
@@ -36,12 +38,13 @@ _CONNECT_MS: Final = 3000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One S3 call without a body. `path` is percent-encoded, with its query."""
+    """One S3 call. `path` is percent-encoded, with its query."""
 
     operation: str
     method: str
     path: str
     headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ class Address:
 class Lane:
     """Sends calls to one address as one identity. Safe from any thread."""
 
-    def __init__(self, address: Address, credentials: Credentials, ca_file: str) -> None:
+    def __init__(self, address: Address, credentials: Renewable, ca_file: str) -> None:
         self._host = address.host
         self._keys = _Keys(credentials)
         tls = None
@@ -98,6 +101,19 @@ class Lane:
         """
         self._keys.freshen()
 
+    def renew(self, sent: float) -> bool:
+        """Have credentials anew, since a call that was sent then was told that they ended.
+
+        Returns whether there are others now; `sent` is a `time.monotonic()` value. May
+        take a network call.
+
+        Raises:
+            botocore.exceptions.BotoCoreError, ClientError: there are none to be had.
+        """
+        renewed = self._keys.renew(sent)
+        self._keys.freshen()
+        return renewed
+
     def send(self, request: Request, done: Callable[[Answer], None]) -> Callable[[], None]:
         """Send a call; return what cancels it.
 
@@ -106,14 +122,15 @@ class Lane:
         headers = _HTTP.HttpHeaders(list(request.headers))
         headers.set("Host", self._host)
         headers.set("User-Agent", "imgctl")
-        if request.method == "PUT":
-            headers.set("Content-Length", "0")
+        if request.method in ("PUT", "POST"):
+            headers.set("Content-Length", str(len(request.body)))
+        body = io.BytesIO(request.body) if request.body else None
         collector = _Collector(done)
         try:
             sent = self._client.make_request(
                 type=_S3.S3RequestType.DEFAULT,
                 operation_name=request.operation,
-                request=_HTTP.HttpRequest(request.method, request.path, headers),
+                request=_HTTP.HttpRequest(request.method, request.path, headers, body),
                 on_headers=collector.on_headers,
                 on_body=collector.on_body,
                 on_done=collector.on_done,
@@ -167,23 +184,26 @@ class _Collector:
 class _Keys:
     """Credentials as the client takes them: always ready, renewed by us."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Renewable) -> None:
         self._credentials = credentials
         self._lock = threading.Lock()
         self._ready = self._take()
-        if isinstance(credentials, RefreshableCredentials):
-            self.provider = _AUTH.AwsCredentialsProvider.new_delegate(self._give)
-        else:
+        if credentials.lasting:
             frozen = credentials.get_frozen_credentials()
             # A delegate is called once per attempt, one call after the other.
             self.provider = _AUTH.AwsCredentialsProvider.new_static(
                 frozen.access_key, frozen.secret_key, frozen.token
             )
+        else:
+            self.provider = _AUTH.AwsCredentialsProvider.new_delegate(self._give)
 
     def freshen(self) -> None:
-        if isinstance(self._credentials, RefreshableCredentials):
+        if not self._credentials.lasting:
             with self._lock:
                 self._ready = self._take()
+
+    def renew(self, sent: float) -> bool:
+        return not self._credentials.lasting and self._credentials.renew(sent)
 
     def _take(self) -> Any:
         frozen = self._credentials.get_frozen_credentials()

@@ -10,6 +10,7 @@ from botocore import exceptions as boto
 
 from imgctl_backends.spa.answers import Refusal, plain
 from imgctl_backends.spa.references import Place
+from imgctl_backends.spa.renewing import EXPIRED
 from imgctl_core.errors import (
     ArtifactNotFound,
     Conflict,
@@ -27,7 +28,7 @@ _REGION_CODES: Final = frozenset(
 # Also inside a 200, whose status says nothing.
 _DENIED_CODES: Final = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem"})
 _KEY_CODES: Final = frozenset(
-    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", *EXPIRED}
 )
 # As S3 words it since 2024: principal, action, resource, and which policy is in the way.
 _WHO_WHAT_WHERE: Final = re.compile(
@@ -139,7 +140,7 @@ def _allow(said: str) -> str:
     return f"allow {found['action']} on {found['resource']} to {found['principal']}"
 
 
-def all_of(failures: Sequence[tuple[str, ImgctlError]]) -> ImgctlError:
+def all_of(failures: Sequence[tuple[str, ImgctlError]], what: str = "files") -> ImgctlError:
     """Return one error for all the calls that failed, each with what it was about."""
     subject, first = failures[0]
     if len(failures) == 1:
@@ -147,7 +148,7 @@ def all_of(failures: Sequence[tuple[str, ImgctlError]]) -> ImgctlError:
     others = ", ".join(repr(name[:200]) for name, _ in failures[1:4])
     more = len(failures) - 4
     return type(first)(
-        f"{len(failures)} files failed: {subject!r}, since {first.message}; also {others}"
+        f"{len(failures)} {what} failed: {subject!r}, since {first.message}; also {others}"
         + (f" and {more} more" if more > 0 else ""),
         fix=first.fix,
     )

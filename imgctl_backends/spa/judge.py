@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
-from imgctl_backends.spa.answers import Refusal, read_refusal
+from imgctl_backends.spa.answers import Refusal, Unreadable, read_refusal
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.dispatch import Again
 from imgctl_backends.spa.fastlane import Answer
-from imgctl_backends.spa.faults import from_refusal
+from imgctl_backends.spa.faults import changed_source, from_refusal, missing_bucket
+from imgctl_backends.spa.renewing import EXPIRED
+from imgctl_core.errors import ImgctlError
+
+T = TypeVar("T")
 
 # Exhausted retries of the client itself arrive under these names, without a status.
 _SLOW_DOWN: Final = frozenset({"AWS_ERROR_S3_SLOW_DOWN"})
@@ -48,7 +53,31 @@ def check(answer: Answer, bucket: Bucket, action: str) -> None:
         raise Again(why, throttled=True)
     if refusal.code in _PASSING or status in (408, 409, 500, 502, 504):
         raise Again(why)
-    raise from_refusal(status, refusal, bucket.place, action)
+    error = from_refusal(status, refusal, bucket.place, action)
+    if refusal.code in EXPIRED:
+        raise Again(why, at_once=True, expired=error)
+    raise error
+
+
+def understood(read: Callable[[bytes], T], answer: Answer) -> T:
+    """Return what a body says.
+
+    Raises:
+        Again: it is not what S3 sends.
+    """
+    try:
+        return read(answer.body)
+    except Unreadable as error:
+        raise Again(str(error)) from error
+
+
+def gone(answer: Answer, source: Bucket, destination: Bucket, key: str) -> ImgctlError:
+    """Return the error for a copy's 404: a bucket went away, or what was to be copied."""
+    refusal = read_refusal(answer.body)
+    if refusal.code != "NoSuchBucket":
+        return changed_source(source.place, key)
+    here = refusal.bucket == source.place.bucket != destination.place.bucket
+    return missing_bucket(source.place if here else destination.place)
 
 
 def _check_silence(answer: Answer, bucket: Bucket, action: str) -> None:

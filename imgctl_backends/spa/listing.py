@@ -203,7 +203,7 @@ def _part(page: Page, span: Span, place: Place) -> _Part:
             raise EndpointFailed(
                 f"{place} has an object named {place.prefix}, which is refused: "
                 "it is a folder's name with content",
-                fix="remove that object at the source",
+                fix=f"remove that object at the {place.role}",
             )
         else:
             listing.files.append(File(key, size, etag))

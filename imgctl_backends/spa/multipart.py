@@ -7,173 +7,218 @@ is read from the source and set again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlencode
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from imgctl_backends.spa.answers import Made
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.contents import changed
-from imgctl_backends.spa.faults import changed_source, taken_by_another
-from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.properties import (
-    carried,
-    if_match,
-    made,
-    unsupported,
-    write_guard,
+from imgctl_backends.spa.answers import (
+    Made,
+    read_completed,
+    read_part,
+    read_refusal,
+    read_tags,
+    read_upload,
+    written_parts,
 )
-from imgctl_backends.spa.waiting import pool, settle
+from imgctl_backends.spa.bucket import Bucket
+from imgctl_backends.spa.dispatch import Again, Call, Dispatcher, ask
+from imgctl_backends.spa.fastlane import Answer, Request
+from imgctl_backends.spa.faults import changed_source
+from imgctl_backends.spa.heads import heads
+from imgctl_backends.spa.judge import check, gone, understood
+from imgctl_backends.spa.manifest import File
+from imgctl_backends.spa.pace import Pace, Patience
+from imgctl_backends.spa.properties import carried_headers
 from imgctl_core import Context
+from imgctl_core.errors import ImgctlError
 
-if TYPE_CHECKING:
-    from types_boto3_s3.client import S3Client
-    from types_boto3_s3.type_defs import CompletedMultipartUploadTypeDef, CompletedPartTypeDef
-
-#: Bytes: what one CopyObject takes (API reference, CopyObject: 5 GB).
-SINGLE_COPY_LIMIT: Final = 5 * 1024**3
-PART_SIZE: Final = 512 * 1024**2
+#: Bytes: larger parts would take longer to copy again when one fails.
+_PART_SIZE: Final = 512 * 1024**2
 _MOST_PARTS: Final = 10_000
 _AT_ONCE: Final = 8
+_PER_SECOND: Final = 1000
+#: Seconds that taking parts back may take: a cancel may have led there.
+_ABANDON_WITHIN: Final = 1.5
 
 _LOG: Final = logging.getLogger(__name__)
 
+Headers = tuple[tuple[str, str], ...]
 
-@contextmanager
-def upload(destination: Bucket, key: str, properties: dict[str, Any]) -> Iterator[str]:
-    """Yield the id of a new multipart upload; abort it when the block fails.
 
-    What an abort can't take back, the bucket's lifecycle rule for incomplete uploads
-    should: S3 bills parts until they are gone.
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    file: File
+    path: str
+    id: str
+
+    def request(
+        self, operation: str, method: str, headers: Headers, body: bytes = b"", part: int = 0
+    ) -> Request:
+        # In alphabetical order, as the signature wants it.
+        query = f"partNumber={part}&" if part else ""
+        path = f"{self.path}?{query}uploadId={quote(self.id, safe='')}"
+        return Request(operation, method, path, headers, body)
+
+
+@dataclass(frozen=True, slots=True)
+class PartsCopier:
+    """Copies large files, one after the other. `limit` is the largest part in bytes.
+
+    Files so large that they would have more parts than S3 takes get larger ones.
     """
-    client, where = destination.client, _where(destination, key)
-    upload_id = client.create_multipart_upload(**where, **properties)["UploadId"]
-    try:
-        yield upload_id
-    except BaseException:
+
+    source: Bucket
+    destination: Bucket
+    patience: Patience
+    limit: int
+    tags: bool
+
+    def copy(self, file: File, over: str, context: Context) -> Made | None:
+        """Copy a file and return what that made at the destination.
+
+        `over` is the entity tag of what may be replaced there, "" for nothing. None means
+        that the destination refused, as for `Copied`.
+
+        Raises:
+            ImgctlError: see `Dispatcher.run`. The parts are taken back.
+        """
+        headers = self._properties(file, context)
+        with self._upload(file, headers, context) as upload:
+            tags = self._copy_parts(upload, context)
+            made = self._complete(upload, over, tags, context)
+            if made is None:
+                self._abandon(upload)
+            return made
+
+    def _properties(self, file: File, context: Context) -> Headers:
+        head = heads(self.source, {file.key: file.etag}, context, self.patience)[file.key]
+        headers = carried_headers(head.headers if head else {})
+        tags = self._tags(file, context) if self.tags else []
+        if tags:
+            headers = (*headers, ("x-amz-tagging", urlencode(tags)))
+        return (*headers, *self.destination.write_headers(), *self.destination.guard_headers())
+
+    def _tags(self, file: File, context: Context) -> Sequence[tuple[str, str]]:
+        source = self.source
+        path = f"{source.path(file.key)}?tagging"
+        request = Request("GetObjectTagging", "GET", path, source.guard_headers())
+
+        def read(answer: Answer) -> Sequence[tuple[str, str]]:
+            if answer.status == 404 and read_refusal(answer.body).code == "NoSuchTagSet":
+                return []
+            if answer.status == 404:
+                raise gone(answer, source, source, file.key)
+            check(answer, source, f"s3:GetObjectTagging on {source.key(file.key)}")
+            return understood(read_tags, answer)
+
+        return ask(source, Call(file.key, lambda: request, read), context, self.patience)
+
+    @contextmanager
+    def _upload(self, file: File, headers: Headers, context: Context) -> Iterator[_Upload]:
+        """Yield a new upload; abort it when the block fails.
+
+        What an abort can't take back, the bucket's lifecycle rule for incomplete uploads
+        should: S3 bills parts until they are gone.
+        """
+        path = self.destination.path(file.key)
+        request = Request("CreateMultipartUpload", "POST", f"{path}?uploads", headers)
+
+        def read(answer: Answer) -> str:
+            self._check(answer, file)
+            return understood(read_upload, answer)
+
+        call = Call(file.key, lambda: request, read)
+        upload = _Upload(file, path, ask(self.destination, call, context, self.patience))
         try:
-            client.abort_multipart_upload(**where, UploadId=upload_id)
-        except (BotoCoreError, ClientError) as error:
-            _LOG.warning("parts of %s were left behind: %s", destination.key(key), error)
-        raise
-
-
-def finish(
-    destination: Bucket,
-    key: str,
-    upload_id: str,
-    parts: Iterable[CompletedPartTypeDef],
-    guard: dict[str, Any],
-    **extra: Any,
-) -> Made:
-    """Complete an upload and return what it made.
-
-    A server that does not know the conditional `guard` is asked without it.
-    """
-    whole: CompletedMultipartUploadTypeDef = {
-        "Parts": sorted(parts, key=lambda part: part["PartNumber"])
-    }
-
-    def complete(guard: dict[str, Any]) -> Made:
-        done = destination.client.complete_multipart_upload(
-            **_where(destination, key),
-            UploadId=upload_id,
-            MultipartUpload=whole,
-            **guard,
-            **extra,
-        )
-        return made(done)
-
-    try:
-        return complete(guard)
-    except ClientError as error:
-        if not guard or not unsupported(error):
+            yield upload
+        except BaseException:
+            self._abandon(upload)
             raise
-        return complete({})
 
-
-def copy_in_parts(
-    source: Bucket, destination: Bucket, file: File, over: str, tags: bool, context: Context
-) -> Made:
-    """Copy one large file and return what that made at the destination.
-
-    `over` is the entity tag of what may be replaced there, "" for nothing.
-    """
-    action = f"a copy of {file.key}"
-    with destination.sdk(action) as client:
-        try:
-            properties = _properties(source, destination, file, tags, client)
-            with upload(destination, file.key, properties) as upload_id:
-                parts = _copy_parts(source, destination, file, upload_id, context)
-                guard, size = write_guard(over), file.size
-                return finish(destination, file.key, upload_id, parts, guard, MpuObjectSize=size)
-        except ClientError as error:
-            raise _explained(error, source, destination, file) from error
-
-
-def _explained(error: ClientError, source: Bucket, destination: Bucket, file: File) -> Exception:
-    if not changed(error):
-        return error
-    if error.operation_name == "CompleteMultipartUpload":
-        return taken_by_another(destination.place, file.key)
-    return changed_source(source.place, file.key)
-
-
-def _properties(
-    source: Bucket, destination: Bucket, file: File, tags: bool, client: S3Client
-) -> dict[str, Any]:
-    there: dict[str, Any] = {
-        "Bucket": source.place.bucket,
-        "Key": source.key(file.key),
-        **source.guard(),
-    }
-    head = client.head_object(**there, **if_match(file.etag))
-    properties = {**carried(head), **destination.writing}
-    if tags:
-        found = client.get_object_tagging(**there)["TagSet"]
-        if found:
-            properties["Tagging"] = urlencode([(tag["Key"], tag["Value"]) for tag in found])
-    return properties
-
-
-def _copy_parts(
-    source: Bucket, destination: Bucket, file: File, upload_id: str, context: Context
-) -> list[CompletedPartTypeDef]:
-    size = max(PART_SIZE, -(-file.size // _MOST_PARTS))
-    guard: dict[str, Any] = {}
-    if source.place.owner:
-        guard["ExpectedSourceBucketOwner"] = source.place.owner
-    if file.etag:
-        guard["CopySourceIfMatch"] = f'"{file.etag}"'
-
-    def copy(number: int, start: int) -> CompletedPartTypeDef:
-        context.check()
-        end = min(start + size, file.size)
-        result = destination.client.upload_part_copy(
-            **_where(destination, file.key),
-            UploadId=upload_id,
-            PartNumber=number,
-            CopySource={"Bucket": source.place.bucket, "Key": source.key(file.key)},
-            CopySourceRange=f"bytes={start}-{end - 1}",
-            **guard,
-        )
-        context.progress.copied(end - start)
-        return {"PartNumber": number, "ETag": result["CopyPartResult"]["ETag"]}
-
-    with pool(_AT_ONCE, "parts") as executor:
-        jobs = [
-            executor.submit(copy, number, start)
-            for number, start in enumerate(range(0, file.size, size), 1)
+    def _copy_parts(self, upload: _Upload, context: Context) -> Sequence[str]:
+        """Copy all parts and return their entity tags, in order."""
+        whole = upload.file.size
+        size = max(min(_PART_SIZE, self.limit), -(-whole // _MOST_PARTS))
+        calls = [
+            self._part(upload, number, start, min(start + size, whole))
+            for number, start in enumerate(range(0, whole, size), 1)
         ]
-        return [job.result() for job in settle(jobs, context)]
+        pace = Pace(_AT_ONCE, _PER_SECOND)
+        dispatcher = Dispatcher[str](self.destination, context, self.patience, pace, "parts")
+        tags = {}
+        for call, tag in dispatcher.run(calls):
+            context.progress.copied(call.size)
+            tags[call.subject] = tag
+        return [tags[call.subject] for call in calls]
 
+    def _part(self, upload: _Upload, number: int, start: int, end: int) -> Call[str]:
+        file, place = upload.file, self.source.place
+        headers = [
+            ("x-amz-copy-source", self.source.copy_source(file.key)),
+            ("x-amz-copy-source-range", f"bytes={start}-{end - 1}"),
+            *self.destination.guard_headers(),
+        ]
+        if place.owner:
+            headers.append(("x-amz-source-expected-bucket-owner", place.owner))
+        if file.etag:
+            headers.append(("x-amz-copy-source-if-match", f'"{file.etag}"'))
+        request = upload.request("UploadPartCopy", "PUT", tuple(headers), part=number)
 
-def _where(destination: Bucket, key: str) -> dict[str, Any]:
-    return {
-        "Bucket": destination.place.bucket,
-        "Key": destination.key(key),
-        **destination.guard(),
-    }
+        def read(answer: Answer) -> str:
+            if answer.status == 412:
+                raise changed_source(place, file.key)
+            self._check(answer, file)
+            return understood(read_part, answer)
+
+        return Call(f"part {number} of {file.key}", lambda: request, read, end - start)
+
+    def _complete(
+        self, upload: _Upload, over: str, tags: Sequence[str], context: Context
+    ) -> Made | None:
+        file = upload.file
+        condition = ("If-Match", f'"{over}"') if over else ("If-None-Match", "*")
+        fixed = (("x-amz-mp-object-size", str(file.size)), *self.destination.guard_headers())
+        body = written_parts(tags)
+        guarded = True
+
+        def request() -> Request:
+            headers = (*fixed, condition) if guarded else fixed
+            return upload.request("CompleteMultipartUpload", "POST", headers, body)
+
+        def read(answer: Answer) -> Made | None:
+            nonlocal guarded
+            if answer.status == 501 and guarded:
+                guarded = False
+                raise Again("conditional writes are not supported", at_once=True)
+            code = read_refusal(answer.body).code
+            if answer.status == 412 or code in ("NoSuchUpload", "NoSuchKey"):
+                # Somebody wrote or removed what is there; or an earlier try of our own, whose
+                # answer was lost, has completed the upload.
+                return None
+            self._check(answer, file)
+            return understood(read_completed, answer)
+
+        call = Call(file.key, request, read, file.size)
+        return ask(self.destination, call, context, self.patience)
+
+    def _abandon(self, upload: _Upload) -> None:
+        bucket, key = self.destination, upload.file.key
+        request = upload.request("AbortMultipartUpload", "DELETE", bucket.guard_headers())
+
+        def read(answer: Answer) -> None:
+            if answer.status != 404:
+                check(answer, bucket, f"s3:AbortMultipartUpload on {bucket.key(key)}")
+
+        context = Context(deadline=time.monotonic() + _ABANDON_WITHIN)
+        try:
+            ask(bucket, Call(key, lambda: request, read), context, self.patience)
+        except ImgctlError as error:
+            _LOG.warning("parts of %s were left behind: %s", bucket.key(key), error.message)
+
+    def _check(self, answer: Answer, file: File) -> None:
+        if answer.status == 404:
+            raise gone(answer, self.source, self.destination, file.key)
+        check(answer, self.destination, f"s3:PutObject on {self.destination.key(file.key)}")

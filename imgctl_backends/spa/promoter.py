@@ -216,7 +216,14 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
         if one.address == other.address:
             pace = Pace(settings.concurrency, settings.copies_per_second)
             copiers.append(
-                ServerSideCopier(source, destination, pace, self.patience, tags=settings.copy_tags)
+                ServerSideCopier(
+                    source,
+                    destination,
+                    pace,
+                    self.patience,
+                    tags=settings.copy_tags,
+                    limit=settings.single_copy_limit,
+                )
             )
         if one.identity != other.identity:
             copiers.append(

@@ -19,6 +19,15 @@ _CARRIED: Final = (
     "ContentLanguage",
     "ContentType",
 )
+#: The same as headers; `Expires` goes as it is, be it a date or not.
+_CARRIED_HEADERS: Final = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+)
 _PAST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,6 +43,15 @@ def carried(answer: Mapping[str, Any]) -> dict[str, Any]:
     if answer.get("Metadata"):
         properties["Metadata"] = dict(answer["Metadata"])
     return properties
+
+
+def carried_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the same from an answer's headers, names in lower case, as headers to write."""
+    return tuple(
+        (name, value)
+        for name, value in headers.items()
+        if value and (name in _CARRIED_HEADERS or name.startswith("x-amz-meta-"))
+    )
 
 
 def made(answer: Mapping[str, Any]) -> Made:

@@ -152,5 +152,5 @@ def relative_key(key: str, place: Place) -> str:
         return relative
     raise EndpointFailed(
         f"{place} lists the key {key[:200]!r}, which is refused: {problem}",
-        fix="rename or remove that object at the source",
+        fix=f"rename or remove that object at the {place.role}",
     )

@@ -19,14 +19,13 @@ from botocore.config import Config
 from botocore.credentials import (
     CredentialProvider,
     CredentialResolver,
-    Credentials,
     DeferredRefreshableCredentials,
 )
-from botocore.exceptions import NoCredentialsError
 from botocore.httpsession import get_cert_path
 from botocore.loaders import Loader, create_loader
 
 from imgctl_backends.spa.endpoint import SpaEndpoint
+from imgctl_backends.spa.renewing import Given, Renewable
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -49,7 +48,7 @@ class Connection:
     """
 
     client: S3Client
-    credentials: Credentials
+    credentials: Renewable
     ca_file: str
     custom: bool
 
@@ -110,11 +109,11 @@ def _identity(endpoint: SpaEndpoint) -> botocore.session.Session:
 
 
 def _connect(endpoint: SpaEndpoint) -> Connection:
-    core = _identity(endpoint)
+    # A session keeps what it has; a new one asks again, and reads files again.
+    credentials = Renewable(lambda: _identity(endpoint).get_credentials())
+    core = _core(endpoint.profile)
+    core.register_component("credential_provider", CredentialResolver([Given(credentials)]))
     session = boto3.Session(botocore_session=core, region_name=endpoint.region)
-    credentials = core.get_credentials()
-    if credentials is None:
-        raise NoCredentialsError
     # A bucket's name before the host's needs DNS and certificates that only AWS has.
     custom = bool(endpoint.address)
     path_style = custom if endpoint.path_style is None else endpoint.path_style
@@ -125,6 +124,8 @@ def _connect(endpoint: SpaEndpoint) -> Connection:
         if endpoint.path_style is None:
             client.close()
             client = _client(session, endpoint.endpoint_url, path_style=custom)
+    on_retry: Any = credentials.on_retry  # the stubs know of handlers that return nothing
+    client.meta.events.register_first("needs-retry.s3", on_retry)
     bundle: Any = core.get_config_variable("ca_bundle") or os.environ.get(
         "REQUESTS_CA_BUNDLE", True
     )

@@ -12,17 +12,16 @@ from contextlib import closing
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 
 from imgctl_backends.spa.answers import Made
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.contents import changed
 from imgctl_backends.spa.copy import Copied, Copy
 from imgctl_backends.spa.dispatch import MOST_FAILURES
-from imgctl_backends.spa.faults import all_of, changed_source, from_sdk, taken_by_another
+from imgctl_backends.spa.faults import all_of, changed_source, from_sdk
 from imgctl_backends.spa.identity import is_md5, whole_checksums
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.multipart import finish, upload
 from imgctl_backends.spa.properties import (
     carried,
     crc32_argument,
@@ -31,6 +30,7 @@ from imgctl_backends.spa.properties import (
     unsupported,
     write_guard,
 )
+from imgctl_backends.spa.uploads import finish, upload
 from imgctl_backends.spa.waiting import pool, settle
 from imgctl_core import Context
 from imgctl_core.errors import EndpointDenied, EndpointFailed, EndpointUnreachable, ImgctlError
@@ -89,10 +89,7 @@ class StreamingCopier:
         try:
             return Copied(copy.file, self._carry(copy.file, guard, context))
         except ClientError as error:  # the destination's: the source's are mapped inside
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if status == 412 and copy.over:
-                raise taken_by_another(self._destination.place, copy.file.key) from error
-            if status == 412:
+            if _refused(error):
                 return Copied(copy.file, None)
             if guard and unsupported(error):
                 self._conditional = False
@@ -205,7 +202,7 @@ class StreamingCopier:
 class _Source:
     """A file's bytes as they come, counted and checked.
 
-    boto3 checks them against the object's own checksum when it has one.
+    boto3 checks them against the object's own checksum when it has one, once they end.
     """
 
     def __init__(
@@ -221,7 +218,10 @@ class _Source:
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer at the end only."""
         with self._bucket.sdk(f"s3:GetObject on {self._bucket.key(self.file.key)}"):
-            content: bytes = self._body.read(size)
+            try:
+                content: bytes = self._body.read(size)
+            except FlexibleChecksumError as error:
+                raise self._damaged() from error
         self._context.check()
         if self._hash is not None:
             self._hash.update(content)
@@ -234,16 +234,28 @@ class _Source:
         Raises:
             EndpointFailed: it did not.
         """
-        if self._read != self.file.size:
+        if self.read(1) or self._read != self.file.size:
             raise changed_source(self._bucket.place, self.file.key)
         if self._hash is not None and self._hash.hexdigest() != self.file.etag.lower():
-            raise EndpointFailed(
-                f"{self._bucket.place} delivered other bytes for {self.file.key!r} than it listed",
-                fix="run the same command again; if that fails as well, the file is damaged",
-            )
+            raise self._damaged()
+
+    def _damaged(self) -> EndpointFailed:
+        return EndpointFailed(
+            f"{self._bucket.place} delivered other bytes for {self.file.key!r} than it listed",
+            fix="run the same command again; if that fails as well, the file is damaged",
+        )
 
     def count(self, size: int) -> None:
         self._context.progress.copied(size)
+
+
+def _refused(error: ClientError) -> bool:
+    """Return whether a write was refused because of what is there.
+
+    boto3's own second try can meet what its first one made or completed.
+    """
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status == 412 or error.response.get("Error", {}).get("Code") == "NoSuchUpload"
 
 
 def _checksum(headers: Mapping[str, str]) -> dict[str, Any]:

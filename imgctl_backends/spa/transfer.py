@@ -9,6 +9,7 @@ from typing import Final
 from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.compare import Comparer, Comparison
 from imgctl_backends.spa.copy import Copied, Copier, Copy
+from imgctl_backends.spa.faults import taken_by_another
 from imgctl_backends.spa.heads import heads
 from imgctl_backends.spa.listing import list_version
 from imgctl_backends.spa.manifest import File
@@ -99,6 +100,10 @@ class Transfer:
         """
         seen = self.look(files)
         foreign = [file.key for file, _ in seen.different if self._refused(file)]
+        if self.replace:
+            foreign += [file.key for file in seen.missing if self._refused(file)]
+        if foreign and self.replace:
+            raise taken_by_another(self.destination.place, foreign[0])
         if foreign:
             raise conflict(self.destination, foreign, self.order)
         if seen.missing or seen.different:

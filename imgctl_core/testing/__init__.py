@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from imgctl_core.testing.proxy import FaultProxy, Line
     from imgctl_core.testing.recording import RecordingContext, SimulatedCrash, sample_event
     from imgctl_core.testing.registry import Registry
+    from imgctl_core.testing.sites import Site, SiteFile, sample_site
     from imgctl_core.testing.ssh import SshAgent, SshKeyFiles, make_ssh_key
     from imgctl_core.testing.tls import TlsFiles, make_tls_files
 
@@ -87,6 +88,8 @@ _HOME = {
     "SampleManifest": "images",
     "SigningKey": "issuer",
     "SimulatedCrash": "recording",
+    "Site": "sites",
+    "SiteFile": "sites",
     "SshAgent": "ssh",
     "SshKeyFiles": "ssh",
     "TlsFiles": "tls",
@@ -100,6 +103,7 @@ _HOME = {
     "make_tls_files": "tls",
     "sample_event": "recording",
     "sample_image": "images",
+    "sample_site": "sites",
 }
 
 __all__ = [
@@ -137,6 +141,8 @@ __all__ = [
     "SampleManifest",
     "SigningKey",
     "SimulatedCrash",
+    "Site",
+    "SiteFile",
     "SshAgent",
     "SshKeyFiles",
     "TlsFiles",
@@ -150,6 +156,7 @@ __all__ = [
     "make_tls_files",
     "sample_event",
     "sample_image",
+    "sample_site",
 ]
 
 

@@ -82,7 +82,7 @@ class StubS3:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
+            disable_nagle_algorithm = True  # headers and body go apart: 40 ms an answer
 
             def _any(self) -> None:
                 parts = urlsplit(self.path)

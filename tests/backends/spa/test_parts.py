@@ -77,8 +77,15 @@ def test_endpoint_keys_that_are_wrong(wrong: dict[str, str]) -> None:
 
 def test_settings_have_bounds() -> None:
     assert SpaSettings().copy_tags
-    with pytest.raises(ValidationError):
-        SpaSettings(concurrency=251)
+    assert SpaSettings().single_copy_limit == 5 * 1024**3
+    assert SpaSettings(single_copy_limit=5 * 1024**2).single_copy_limit == 5 * 1024**2
+    for wrong in (
+        {"concurrency": 251},
+        {"single_copy_limit": 5 * 1024**2 - 1},
+        {"single_copy_limit": 5 * 1024**3 + 1},
+    ):
+        with pytest.raises(ValidationError):
+            SpaSettings.model_validate(wrong)
 
 
 @pytest.mark.parametrize(

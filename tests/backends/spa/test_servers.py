@@ -86,17 +86,14 @@ def test_copies_in_parts_keep_everything(
     request: pytest.FixtureRequest,
     make_bench: Any,
     make_client: Any,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if server == "moto":
         url = request.getfixturevalue("moto_url")
     else:
         url = request.getfixturevalue("gateway").endpoint_url
-    monkeypatch.setattr(multipart, "SINGLE_COPY_LIMIT", 6 * MIB)
-    monkeypatch.setattr(multipart, "PART_SIZE", 5 * MIB)
     client = make_client(url)
     build = fill(client, big=11 * MIB)
-    bench, context = make_bench(url), Context()
+    bench, context = make_bench(url, settings={"single_copy_limit": 5 * MIB}), Context()
     bench.promote(context=context)
     check_equal(client, client, build)
     assert client.head_object(Bucket="shop-prod", Key="v1/app.wasm")["ETag"].endswith('-3"')
@@ -107,17 +104,15 @@ def test_copies_in_parts_keep_everything(
 def test_parts_are_taken_back_when_a_copy_fails(
     gateway: Any, make_bench: Any, make_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multipart, "SINGLE_COPY_LIMIT", 6 * MIB)
-    monkeypatch.setattr(multipart, "PART_SIZE", 5 * MIB)
     client = make_client(gateway.endpoint_url)
     fill(client, big=11 * MIB)
-    bench = make_bench(gateway.endpoint_url)
+    bench = make_bench(gateway.endpoint_url, settings={"single_copy_limit": 5 * MIB})
     plan = bench.plan()
 
     def fails(*_: Any, **__: Any) -> Any:
         raise OSError("power cut")
 
-    monkeypatch.setattr(multipart, "finish", fails)
+    monkeypatch.setattr(multipart.PartsCopier, "_complete", fails)
     with pytest.raises(OSError, match="power cut"):
         bench.promoter.stage(plan, Context())
     assert not client.list_multipart_uploads(Bucket="shop-prod").get("Uploads")

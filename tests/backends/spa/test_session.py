@@ -11,6 +11,7 @@ import pytest
 from botocore.credentials import RefreshableCredentials
 
 from imgctl_backends.spa.fastlane import Address, Lane, Request
+from imgctl_backends.spa.renewing import Renewable
 from imgctl_core.errors import EndpointDenied, InvalidSetting
 
 
@@ -154,7 +155,11 @@ def test_credentials_that_run_out_are_renewed(stub: Any, bench: Any) -> None:
         return {**key, "expiry_time": (datetime.now(UTC) + left).isoformat()}
 
     credentials = RefreshableCredentials.create_from_metadata(fetch(), fetch, "test")
-    lane = Lane(Address("http", stub.url.removeprefix("http://"), "us-east-1"), credentials, "")
+    lane = Lane(
+        Address("http", stub.url.removeprefix("http://"), "us-east-1"),
+        Renewable(lambda: credentials),
+        "",
+    )
     lane.freshen()
     answers: Queue[Any] = Queue()
     lane.send(Request("HeadObject", "HEAD", "/shop-dev/v1/a.js"), answers.put)
