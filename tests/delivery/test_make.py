@@ -189,13 +189,88 @@ def test_a_full_environment_serves_the_demo(at: Run, machine: Path, tree: Path) 
     assert done.stdout.splitlines() == ["imgctl sandbox --demo"]
 
 
-def test_development_group_reaches_every_pip(
+def test_development_is_locked(at: Run, machine: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    done = at("lint")
+    packages, ours = log.read_text().splitlines()
+    assert packages.endswith("--require-hashes --only-binary :all: --requirement .ci/dev.lock")
+    assert ours.endswith("--no-deps --no-build-isolation --editable .")
+    assert "WARNING" not in done.stderr
+
+
+def test_development_is_locked_by_uv_too(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "base", log=tmp_path / "pip")
+    uv = f'echo "$*" >>"{log}"\n[ "$1" != venv ] || base -m venv "{tree}/.venv"\n'
+    program(machine, "uv", uv)
+    at("lint")
+    _, packages, ours = log.read_text().splitlines()
+    assert "--require-hashes --only-binary :all: --requirement .ci/dev.lock" in packages
+    assert ours.endswith("--no-deps --no-build-isolation --editable .")
+
+
+def test_it_is_done_again_when_the_lock_changes(
     at: Run, machine: Path, tree: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     fake_python(machine, "python3", log=log)
-    program(machine, "pytest", "exit 0\n")
-    at("test")
+    at("lint")
+    later = (tree / ".venv/.installed-dev").stat().st_mtime + 5
+    os.utime(tree / ".ci/dev.lock", (later, later))
+    at("lint")
+    assert len(log.read_text().splitlines()) == 4
+
+
+def test_what_is_not_in_the_lock_is_not_installed(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    project = tree / "pyproject.toml"
+    project.write_text(project.read_text().replace('"PyYAML>=6",', '"PyYAML>=6", "surprise>=1",'))
+    done = at("lint")
+    assert done.returncode != 0
+    assert "asks for what .ci/dev.lock has not: surprise" in done.stderr
+    assert "make lock" in done.stderr
+    assert not log.exists()
+    assert not (tree / ".venv/.installed-dev").exists()
+
+
+def test_a_lock_that_can_not_be_installed_is_no_reason_to_do_without(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    fake = machine / "python3"
+    fake.write_text(
+        fake.read_text().replace("case", 'case "$*" in *hashes*) exit 1 ;; esac\ncase', 1)
+    )
+    done = at("lint")
+    assert done.returncode != 0
+    assert "IMGCTL_UNLOCKED=1" in done.stderr
+    assert not log.exists()
+    assert not (tree / ".venv/.installed-dev").exists()
+
+
+@pytest.mark.parametrize("why", ["asked for", "another Python"])
+def test_without_the_lock_only_with_a_warning(
+    why: str, at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    if why == "asked for":
+        done = at("lint", IMGCTL_UNLOCKED="1")
+        assert "WARNING: IMGCTL_UNLOCKED is set" in done.stderr
+    else:
+        fake = machine / "python3"
+        odd = 'case "$*" in *"requirements.py locked") echo "this is 3.99"; exit ;; esac\ncase'
+        fake.write_text(fake.read_text().replace("case", odd, 1))
+        done = at("lint")
+        assert "WARNING: this is 3.99" in done.stderr
+    assert "without the lock and its hashes" in done.stderr
     (line,) = log.read_text().splitlines()
     assert line.endswith("--editable .[sandbox,testing] --requirement .venv/dev.txt")
     wanted = (tree / ".venv/dev.txt").read_text().splitlines()
@@ -224,7 +299,7 @@ def test_lint_stops_at_the_first_tool_that_complains(at: Run, tree: Path, tmp_pa
 
 def test_scripts_are_valid_shell(root: Path, run: Run) -> None:
     scripts = [*root.glob(".ci/*.sh"), root / ".ci/run"]
-    assert len(scripts) >= 6
+    assert len(scripts) >= 7
     for path in scripts:
         shell = "bash" if path.name == "run" else "sh"
         assert os.access(path, os.X_OK), path
