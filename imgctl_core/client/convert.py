@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from imgctl_core import validate
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core.models import (
     Action,
@@ -52,9 +53,10 @@ def promote_request(request: PromotionRequest) -> pb.PromoteRequest:
     """Return the message for a request of exactly one reference.
 
     Raises:
+        RequestError: it holds something that no request may hold.
         ValueError: it has none or several.
     """
-    (ref,) = request.refs
+    (ref,) = validate.promotion(request).refs
     return pb.PromoteRequest(
         ref=ref,
         source=request.source,
@@ -65,6 +67,7 @@ def promote_request(request: PromotionRequest) -> pb.PromoteRequest:
 
 
 def start_request(request: PromotionRequest) -> pb.StartPromotionRequest:
+    validate.promotion(request)
     return pb.StartPromotionRequest(
         refs=request.refs,
         source=request.source,
@@ -78,6 +81,7 @@ def start_request(request: PromotionRequest) -> pb.StartPromotionRequest:
 
 
 def plan_request(request: PromotionRequest) -> pb.PlanPromotionRequest:
+    validate.promotion(request)
     return pb.PlanPromotionRequest(
         refs=request.refs,
         source=request.source,
@@ -89,6 +93,7 @@ def plan_request(request: PromotionRequest) -> pb.PlanPromotionRequest:
 
 
 def start_activation_request(request: ActivationRequest) -> pb.StartActivationRequest:
+    validate.activation(request)
     return pb.StartActivationRequest(
         ref=request.ref,
         environment=request.environment,
@@ -99,6 +104,7 @@ def start_activation_request(request: ActivationRequest) -> pb.StartActivationRe
 
 
 def plan_activation_request(request: ActivationRequest) -> pb.PlanActivationRequest:
+    validate.activation(request)
     return pb.PlanActivationRequest(
         ref=request.ref, environment=request.environment, previous=request.previous
     )

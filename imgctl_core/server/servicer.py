@@ -10,13 +10,13 @@ from typing import Final
 
 import grpc
 
-from imgctl_core import errors
+from imgctl_core import errors, validate
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core._proto import imgctl_pb2_grpc
 from imgctl_core.context import CancelToken
 from imgctl_core.errors import Cancelled, DeadlineExceeded, ImgctlError, PromotionError
 from imgctl_core.models import Actor, AuthReport, Outcome, PlanReport, Promotion, Request
-from imgctl_core.server import convert, validate
+from imgctl_core.server import convert
 from imgctl_core.server.caller import current
 from imgctl_core.server.limits import PLAN_SECONDS, PROMOTE_SECONDS, Capacity, Seats
 from imgctl_core.server.ports import Catalogue, Engine
