@@ -154,7 +154,7 @@ class Resolver:
         known = canonical_name(name)
         if known not in self._environments:
             raise EnvironmentNotFound(
-                f"there is no environment {name!r}", fix=nearest(known, self._environments)
+                f"there is no environment {name!a}", fix=nearest(known, self._environments)
             )
         return known
 
