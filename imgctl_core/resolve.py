@@ -38,7 +38,8 @@ from imgctl_core.suggest import nearest
 #: The kind of a reference that names none.
 DEFAULT_KIND = "image"
 
-_KIND_PREFIX = re.compile(r"([a-z][a-z0-9-]*):(.*)", re.ASCII | re.DOTALL)
+# As long as a kind can be: a longer word is no kind that nobody knows, but no kind.
+_KIND_PREFIX = re.compile(r"([a-z][a-z0-9-]{0,31}):(.*)", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True)
