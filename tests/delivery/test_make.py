@@ -278,6 +278,53 @@ def test_without_the_lock_only_with_a_warning(
     assert not [name for name in wanted if name.startswith("imgctl")]
 
 
+def test_the_lock_is_for_all_systems_and_tells_nothing_of_this_one(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    """Written whole or not at all: uv failing leaves the old one."""
+    log, tools = tmp_path / "log", tree / ".venv-lock"
+    fake_python(machine, "python3", log=tmp_path / "pip")
+    program(machine, "sed", f'exec {shutil.which("sed")} "$@"\n')
+    assert at("lock").returncode != 0  # that pip installs no uv
+    before = (tree / ".ci/dev.lock").read_text()
+    assert before.count("==") > 100
+    for code in (1, 0):
+        program(
+            tools / "bin",
+            "uv",
+            f'echo "$*" >"{log}"\n'
+            'while [ "$1" != --output-file ]; do shift; done\n'
+            f'echo "a==1" >"$2"; exit {code}\n',
+        )
+        assert at("lock").returncode == (2 if code else 0)
+        (asked,) = log.read_text().splitlines()
+        for flag in (
+            "--universal --python-version 3.11",
+            "--extra sandbox --extra testing",
+            "--generate-hashes",
+            "--no-emit-index-url --no-emit-find-links --no-header",
+        ):
+            assert flag in asked
+        if code:
+            assert (tree / ".ci/dev.lock").read_text() == before
+    first, second = (tree / ".ci/dev.lock").read_text().splitlines()
+    assert "make lock" in first
+    assert second == "a==1"
+
+
+def test_audit_asks_about_the_lock_and_takes_no_silence_for_an_answer(
+    at: Run, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    (tree / ".venv-audit/bin").mkdir(parents=True)
+    (tree / ".venv-audit/.installed-audit").touch()
+    program(tree / ".venv-audit/bin", "pip-audit", f'echo "$*" >"{log}"; exit 1\n')
+    assert at("audit").returncode != 0
+    asked = log.read_text()
+    assert "--requirement .ci/dev.lock --require-hashes --disable-pip --strict" in asked
+    assert asked.count("--ignore-vuln") == 1
+
+
 @pytest.mark.parametrize("code", [1, 2, 5])
 def test_make_test_fails_as_pytest_does(at: Run, tree: Path, code: int) -> None:
     (tree / ".venv/bin").mkdir(parents=True)
