@@ -298,7 +298,9 @@ def test_references_are_checked(
     ):
         with pytest.raises(grpc.RpcError) as refused:
             call(message, metadata=metadata, timeout=10)
+        assert isinstance(refused.value, grpc.Call)
         error = status.from_call(refused.value)
+        assert error is not None
         assert type(error) is cls
         assert error.message == caught.value.message
     assert running.engine.requests == []
