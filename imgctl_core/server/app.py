@@ -21,6 +21,7 @@ from imgctl_core.server.health import Health
 from imgctl_core.server.interceptors import AuthInterceptor, ErrorInterceptor
 from imgctl_core.server.limits import Capacity, channel_options
 from imgctl_core.server.ports import Admission, Audit, Catalogue, Engine, Verifier
+from imgctl_core.server.rates import Rates
 from imgctl_core.server.records import Records
 from imgctl_core.server.servicer import Servicer
 from imgctl_core.server.tls import RenewingCertificate
@@ -103,6 +104,7 @@ def create_server(
     policy: Admission,
     *,
     audit: Audit,
+    rates: Rates | None = None,
     ready: Callable[[], bool] = lambda: True,
     max_promotions: int = 8,
     version: str = "",
@@ -116,6 +118,7 @@ def create_server(
         verifier: says whose token it is.
         policy: says who may come in.
         audit: writes a record to the audit log.
+        rates: how often a peer and an actor may call; by default without a limit.
         ready: whether tokens can be checked; health says SERVING only then.
         max_promotions: how many promotions run at once, which sets the number of threads.
         version: the server's own version, told to whoever asks who they are.
@@ -134,7 +137,11 @@ def create_server(
         interceptors=[
             ErrorInterceptor(),
             AuthInterceptor(
-                verifier, policy, records, insecure_plaintext=binding.insecure_plaintext
+                verifier,
+                policy,
+                records,
+                rates=rates,
+                insecure_plaintext=binding.insecure_plaintext,
             ),
         ],
         options=channel_options(),

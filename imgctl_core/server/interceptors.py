@@ -21,6 +21,7 @@ from imgctl_core.errors import (
     IssuerUnreachable,
     NotAuthenticated,
     NotAuthorized,
+    RateLimited,
 )
 from imgctl_core.hosts import is_loopback
 from imgctl_core.ids import new_incident_id
@@ -29,6 +30,7 @@ from imgctl_core.server import status
 from imgctl_core.server.caller import Caller, peer_address, peer_host, serving
 from imgctl_core.server.limits import MAX_TOKEN
 from imgctl_core.server.ports import Admission, Verifier
+from imgctl_core.server.rates import Rates
 from imgctl_core.server.records import Records
 
 _LOG = logging.getLogger("imgctl.server")
@@ -78,8 +80,10 @@ class AuthInterceptor(grpc.ServerInterceptor):
         policy: Admission,
         records: Records,
         *,
+        rates: Rates | None = None,
         insecure_plaintext: bool = False,
     ) -> None:
+        self._rates = rates or Rates()
         self._verifier = verifier
         self._policy = policy
         self._records = records
@@ -112,8 +116,14 @@ class AuthInterceptor(grpc.ServerInterceptor):
             NotAuthenticated: we can't know; the text never says why.
             NotAuthorized: we know, and they may not use this server.
             IssuerUnreachable: tokens can't be checked now.
+            RateLimited: this peer, or this actor, calls too often.
         """
         peer = peer_address(context.peer())
+        try:
+            self._rates.peer(peer_host(peer))
+        except RateLimited:
+            self._records.limited(method, peer, None)
+            raise
         try:
             self._check_channel(context, peer)
             token = _bearer(context)
@@ -123,12 +133,16 @@ class AuthInterceptor(grpc.ServerInterceptor):
         actor: Actor | None = None
         try:
             actor = self._verifier.verify(token)
+            self._rates.actor(actor.issuer, actor.subject)
             return Caller(self._policy.admit(actor), peer)
         except NotAuthenticated:
             self._records.authn_denied(method, peer, "token refused")
             raise token_refused() from None
         except NotAuthorized as error:
             self._records.authz_denied(method, peer, actor, error)
+            raise
+        except RateLimited:
+            self._records.limited(method, peer, actor)
             raise
         except IssuerUnreachable:
             _LOG.warning("%s: the issuer's keys are not known, so no token can be checked", method)

@@ -54,6 +54,7 @@ class Records:
         self._audit = audit
         self._unknown = Sampler(clock)
         self._unwelcome = Sampler(clock)
+        self._hasty = Sampler(clock)
 
     def authn_denied(self, method: str, peer: str, cause: str) -> None:
         """Note that somebody without a good token was turned away. `cause` is our word."""
@@ -70,6 +71,16 @@ class Records:
             "message": error.message,
         }
         self._denied("authz.denied", self._unwelcome, peer, fields)
+
+    def limited(self, method: str, peer: str, actor: Actor | None) -> None:
+        """Note that a peer, or an actor where one is given, called too often."""
+        fields: dict[str, JSON] = {
+            "method": method,
+            "peer": peer,
+            "actor": actor_fields(actor) if actor is not None else None,
+            "cause": "too many calls",
+        }
+        self._denied("server.limited", self._hasty, peer, fields)
 
     def auth_checked(self, caller: Caller) -> None:
         """Note that somebody asked who they are.
