@@ -279,6 +279,7 @@ class Engine:
             own = (run.actor.issuer, run.actor.subject) == (actor.issuer, actor.subject)
             if own or self._policy.may_promote(actor, run.destination):
                 return run
+            self._journal.hidden(run, actor)
         raise PromotionNotFound(
             f"there is no promotion {promotion_id!r}",
             fix="check the id; a server forgets old promotions, its audit log does not",

@@ -120,6 +120,17 @@ class Journal:
         fields: dict[str, JSON] = {"audit_id": run.id, "actor": actor_fields(actor)}
         self._quietly("promotion.cancel_requested", fields)
 
+    def hidden(self, run: PromotionRun, actor: Actor) -> None:
+        """Record that somebody asked for a promotion that is not theirs to see."""
+        fields: dict[str, JSON] = {
+            "audit_id": run.id,
+            "actor": actor_fields(actor),
+            "source": run.source,
+            "destination": run.destination,
+            "why": "not theirs to see, so they were told that there is none",
+        }
+        self._quietly("authz.denied", fields)
+
     def denied(
         self,
         request: Request,

@@ -331,6 +331,8 @@ def test_a_promotion_is_seen_by_its_actor_and_by_who_may_promote_there(make_worl
             ask(started.id, world.bob)
     with pytest.raises(PromotionNotFound):
         next(world.engine.watch(started.id, world.bob, threading.Event()))
+    denials = world.records("authz.denied")
+    assert [(r["audit_id"], r["actor"]["sub"]) for r in denials] == [(started.id, "bob")] * 3
 
 
 def test_a_plan_shows_everything_and_writes_nothing(world: Any) -> None:
