@@ -19,6 +19,7 @@ from imgctl_core.models import (
     Promotion,
     Request,
 )
+from imgctl_core.peer import Peer
 from imgctl_core.resolve import Resolved
 from imgctl_core.store import PromotionRun
 
@@ -136,12 +137,12 @@ class Journal:
         request: Request,
         resolved: Resolved,
         actor: Actor,
-        peer: str,
+        peer: Peer,
         error: ImgctlError,
     ) -> None:
         fields: dict[str, JSON] = {
             "actor": actor_fields(actor),
-            "peer": peer,
+            **peer_fields(peer),
             "request_id": request.request_id,
             "action": request.action.value,
             "refs": list(request.refs),
@@ -192,7 +193,7 @@ class Journal:
             "request_id": run.request.request_id,
             "action": run.action.value,
             "actor": actor_fields(run.actor),
-            "peer": run.peer,
+            **peer_fields(run.peer),
             "source": run.source,
             "destination": run.destination,
         }
@@ -209,6 +210,16 @@ def actor_fields(actor: Actor) -> dict[str, JSON]:
         "matched_group": actor.matched_group,
         "token_id": actor.token_id,
         "token_expires_at": actor.expires_at.isoformat() if actor.expires_at else None,
+    }
+
+
+def peer_fields(peer: Peer) -> dict[str, JSON]:
+    """Return what the log says of where a call came from."""
+    return {
+        "peer": peer.address,
+        "protected": peer.protected,
+        "certificate": peer.certificate,
+        "client": peer.agent,
     }
 
 

@@ -6,8 +6,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
+
+from pydantic import BaseModel
 
 from imgctl_core._version import __version__
 from imgctl_core.audit import AuditLog
@@ -185,21 +188,22 @@ def _fingerprint(settings: ServerSettings, plugins: Plugins) -> str:
 
     What belongs to plugins comes in as they understood it: secrets are masked in there.
     """
-    tables = (settings.server, settings.oidc, settings.audit, settings.limits)
-    understood = [
-        *(table.model_dump(mode="json") for table in tables),
-        {name: table.model_dump(mode="json") for name, table in settings.environments.items()},
-        {
-            kind: {
-                name: endpoint.model_dump(mode="json")
-                for name, endpoint in promoter.endpoints.items()
-            }
-            for kind, promoter in plugins.promoters.items()
-        },
-        sorted(plugins.notifiers),
-    ]
-    text = json.dumps(understood, sort_keys=True, default=str)
+    raw = ("plugins", "notifiers", "variables", "origins", "warnings")
+    understood = {
+        **{f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in raw},
+        "endpoints": {kind: dict(p.endpoints) for kind, p in plugins.promoters.items()},
+        "notifiers": sorted(plugins.notifiers),
+    }
+    text = json.dumps(understood, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude={"endpoints"})
+    if is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in fields(value)}
+    return sorted(map(str, value)) if isinstance(value, AbstractSet) else str(value)
 
 
 def _check_names(settings: ServerSettings, environments: list[str]) -> None:

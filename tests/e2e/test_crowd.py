@@ -28,6 +28,16 @@ SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 HALF_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
 
+def test_a_second_server_never_shares_a_port(stack: Any, registries: Any, tmp_path: Path) -> None:
+    stack.start()
+    first, address = stack.process, stack.client["IMGCTL_SERVER"]
+    other = {"IMGCTL_BIND_ADDRESS": address, "IMGCTL_AUDIT_LOG": str(tmp_path / "other.jsonl")}
+    with pytest.raises(RuntimeError, match="can't be bound: it is in use"):
+        stack.start(**other)
+    stack.process = first
+    assert stack.run("auth-check").code == 0
+
+
 @pytest.fixture
 def many_files() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -29,6 +29,7 @@ from imgctl_core.models import (
 )
 from imgctl_core.notifier import Notifier
 from imgctl_core.notify import Notifications
+from imgctl_core.peer import Peer
 from imgctl_core.plugins.registry import PluginRegistry
 from imgctl_core.promoter import NoSettings, PluginModel, Promoter
 from imgctl_core.resolve import Resolver
@@ -154,7 +155,7 @@ class World:
 
     def promote(self, *refs: str, actor: Actor | None = None, **more: object) -> Promotion:
         actor = actor or self.alice
-        started = self.engine.start(self.request(*refs, **more), actor, "test")
+        started = self.engine.start(self.request(*refs, **more), actor, Peer("test"))
         return self.wait(started.id, actor)
 
     def activation(self, ref: str = "spa:shop:1", **more: object) -> ActivationRequest:
@@ -163,7 +164,7 @@ class World:
 
     def activate(self, ref: str, actor: Actor | None = None, **more: object) -> Promotion:
         actor = actor or self.alice
-        started = self.engine.start(self.activation(ref, **more), actor, "test")
+        started = self.engine.start(self.activation(ref, **more), actor, Peer("test"))
         return self.wait(started.id, actor)
 
     def wait(self, promotion_id: str, actor: Actor | None = None) -> Promotion:

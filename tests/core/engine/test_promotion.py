@@ -21,6 +21,7 @@ from imgctl_core.errors import (
     ServerBusy,
 )
 from imgctl_core.models import OnConflict, Outcome, Phase, Progress, Promotion
+from imgctl_core.peer import Peer
 
 
 def test_a_promotion_copies_and_is_recorded_before_and_after(world: Any) -> None:
@@ -314,10 +315,11 @@ def test_without_the_audit_log_nothing_is_promoted(world: Any) -> None:
 def test_a_denial_is_recorded_and_says_which_group_would_do(make_world: Any) -> None:
     world = make_world(prod=EnvironmentRules(allowed_groups=("prod",)))
     with pytest.raises(NotAuthorized, match="prod"):
-        world.engine.start(world.request("app:v1"), world.alice, "ipv4:127.0.0.1:1")
+        world.engine.start(world.request("app:v1"), world.alice, Peer("127.0.0.1:1", True, "CN=x"))
     (record,) = world.records("authz.denied")
     assert record["actor"]["sub"] == "alice"
     assert record["refs"] == ["app:v1"]
+    assert (record["peer"], record["certificate"]) == ("127.0.0.1:1", "CN=x")
     assert world.promoter.calls == []
     assert world.promote("app:v1", actor=world.carol).outcome is Outcome.PROMOTED
 

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from imgctl_core import errors
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core._proto import imgctl_pb2_grpc
+from imgctl_core._version import __version__
 from imgctl_core.models import Outcome, PromotionRequest
 from imgctl_core.server import limits
 from imgctl_core.server.binding import Binding
@@ -70,7 +71,9 @@ def test_a_unix_socket_is_the_owners_alone(serve: Callable[..., Any], short_tmp:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert running.server.address == f"unix:{path}"
     assert running.client().auth_check().actor.name == "Jane"
-    assert running.events[-1][1]["peer"] == "unix"
+    fields = running.events[-1][1]
+    assert (fields["peer"], fields["protected"]) == ("unix", True)
+    assert fields["client"].startswith(f"imgctl/{__version__} ")
     running.server.stop(0.0)
     assert not path.exists()
 

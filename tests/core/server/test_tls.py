@@ -117,6 +117,14 @@ def test_client_certificates_are_asked_for(
         with pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary("/imgctl.v1.ImgCtl/AuthCheck")(b"", timeout=10)
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        metadata = [("authorization", "Bearer good")]
+        channel.unary_unary("/imgctl.v1.ImgCtl/AuthCheck")(b"", metadata=metadata, timeout=10)
+    event, fields = running.events[-1]
+    assert (event, fields["certificate"], fields["protected"]) == (
+        "auth.checked",
+        "CN=laptop",
+        True,
+    )
 
 
 def _self_signed() -> tuple[bytes, bytes]:
