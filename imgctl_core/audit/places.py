@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,13 +24,19 @@ def rotated(path: Path, last_seq: int) -> Path:
 
 
 def siblings(path: Path) -> Iterator[Path]:
-    """Yield the files beside a log that may be what it was before, whoever moved them."""
+    """Yield the files beside a log that may be what it was before, whoever moved them.
+
+    Of `audit.jsonl` these are `audit.jsonl.1`, `audit.jsonl-20261001`, `audit.1.jsonl` and
+    the like, and not `audit-other.jsonl`, which may be another server's.
+    """
+    after, between = re.escape(path.name), (re.escape(path.stem), re.escape(path.suffix))
+    before = re.compile(rf"{after}[.-].+|{between[0]}[.-][0-9]+{between[1]}")
     try:
         beside = sorted(path.parent.iterdir())
     except OSError:
         return
     for other in beside:
-        if other.name != path.name and other.name.startswith(path.stem) and _is_file(other):
+        if before.fullmatch(other.name) and _is_file(other):
             yield other
 
 

@@ -114,8 +114,8 @@ def run_server(
     """Serve until SIGTERM or SIGINT, drain, and return the exit code 0.
 
     A second signal ends the process at once, as it would without us: a promotion that is
-    killed leaves nothing half-visible. At a SIGHUP `on_hangup` is called. Call this in the
-    main thread.
+    killed leaves nothing half-visible. At a SIGHUP `on_hangup` is called, if
+    no terminal hung up. Call this in the main thread.
     """
     with StopSignals(on_hangup) as signals:
         server.start()

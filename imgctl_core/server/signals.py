@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -14,8 +15,9 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 class StopSignals:
     """Catches the first SIGTERM or SIGINT. Use it in a `with`, in the main thread.
 
-    A second signal ends the process at once, as it would without us. At a SIGHUP, which
-    would end it too, `on_hangup` is called.
+    A second signal ends the process at once, as it would without us. At a SIGHUP
+    `on_hangup` is called, unless it is a terminal that hung up: then it is one more signal
+    to stop.
     """
 
     def __init__(self, on_hangup: Callable[[], None] = lambda: None) -> None:
@@ -26,6 +28,7 @@ class StopSignals:
         # any other: a main thread that waits for a lock then sleeps on. The wake-up
         # descriptor is written to in whichever thread the signal arrives.
         self._reader, self._writer = socket.socketpair()
+        self._on_terminal = os.isatty(0)
         self._writer.setblocking(False)
         self._before: dict[signal.Signals, Any] = {
             number: signal.signal(number, self._caught) for number in _SIGNALS
@@ -52,6 +55,8 @@ class StopSignals:
         while caught not in _SIGNALS:
             caught = self._reader.recv(1)[0]
             if caught == signal.SIGHUP:
+                if self._on_terminal:
+                    return
                 self._on_hangup()
 
     def _caught(self, number: int, frame: FrameType | None) -> None:

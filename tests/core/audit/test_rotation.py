@@ -70,19 +70,41 @@ def test_a_file_moved_away_while_no_server_ran_is_gone_on_from(path: Path) -> No
     assert verify(moved, path).problems == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("audit.jsonl.1", True),
+        ("audit.jsonl-20261001", True),
+        ("audit.jsonl.old", True),
+        ("audit.000000000002.jsonl", True),
+        ("audit-20261001.jsonl", True),
+        ("audit-other.jsonl", False),
+        ("audit2.jsonl", False),
+        ("my-audit.jsonl", False),
+    ],
+)
+def test_only_what_is_named_for_the_log_is_gone_on_from(path: Path, name: str, ours: bool) -> None:
+    audit = AuditLog(path.with_name(name))
+    _write(audit, 2)
+    audit.close()
+    AuditLog(path).close()
+    assert (_events(path) == ["audit.rotated"]) is ours
+    assert len(_events(path)) == ours
+
+
 def test_a_new_empty_file_in_its_place_is_as_good(path: Path) -> None:
     """What `create` of logrotate does."""
     audit = AuditLog(path)
     _write(audit, 2)
-    path.rename(path.with_suffix(".1"))
+    path.rename(path.with_name("audit.jsonl.1"))
     path.touch(0o600)
     audit.follow()
     assert _events(path) == ["audit.rotated"]
     audit.close()
-    path.rename(path.with_suffix(".2"))
+    path.rename(path.with_name("audit.jsonl.2"))
     path.touch(0o600)
     AuditLog(path).close()
-    files = (path.with_suffix(".1"), path.with_suffix(".2"), path)
+    files = (path.with_name("audit.jsonl.1"), path.with_name("audit.jsonl.2"), path)
     assert verify(*files).problems == ()
     assert verify(*files).records == 4
 

@@ -54,6 +54,29 @@ def test_a_signal_drains_and_a_second_one_would_kill(number: int) -> None:
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
 
 
+def test_a_hangup_looks_again_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "isatty", lambda fd: False)
+    server: Any = OwnServer(signal.SIGHUP)
+    heard: list[str] = []
+
+    def hear() -> None:
+        heard.append("hangup")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGHUP)
+    assert run_server(server, drain_seconds=3.0, on_hangup=hear) == 0
+    assert heard == ["hangup"]
+    assert server.calls == ["start", 3.0]
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_a_terminal_that_hangs_up_stops_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "isatty", lambda fd: True)
+    server: Any = OwnServer(signal.SIGHUP)
+    assert run_server(server, drain_seconds=3.0, on_hangup=pytest.fail) == 0
+    assert server.calls == ["start", 3.0]
+
+
 def test_check_settings_checks_the_binding_and_the_plugins() -> None:
     warnings = check_settings(load_settings(environ=ENVIRON))
     assert any("OIDC_ALLOWED_GROUPS" in warning for warning in warnings)
