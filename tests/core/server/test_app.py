@@ -46,6 +46,20 @@ def test_two_servers_never_share_a_port(serve: Callable[..., Any]) -> None:
         serve(Binding("127.0.0.1", first.server.port))
 
 
+@pytest.mark.parametrize("taken", ["127.0.0.1", "::1"])
+def test_half_of_localhost_is_not_enough(serve: Callable[..., Any], taken: str) -> None:
+    family = socket.AF_INET6 if ":" in taken else socket.AF_INET
+    with socket.socket(family) as other:
+        try:
+            other.bind((taken, 0))
+        except OSError:
+            pytest.skip(f"this system has no {taken}")
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(errors.InvalidSetting, match=f":{port} can't be bound"):
+            serve(Binding("localhost", port))
+
+
 def test_a_refused_binding_leaves_no_threads(serve: Callable[..., Any]) -> None:
     first = serve()
     first.client().auth_check()

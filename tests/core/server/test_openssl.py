@@ -31,7 +31,7 @@ def files(tmp_path: Path) -> TlsFiles:
 
 @pytest.fixture
 def tls_server(serve: Callable[..., Any], files: TlsFiles) -> Any:
-    return serve(Binding("localhost", tls=Paths(files.cert, files.key)))
+    return serve(Binding("127.0.0.1", tls=Paths(files.cert, files.key)))
 
 
 def _s_client(server: Any, *options: str) -> str:
@@ -112,7 +112,7 @@ def test_whoever_does_not_finish_the_handshake_is_put_out(
     beginning: bytes,
 ) -> None:
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 0.3)
-    server = serve(Binding("localhost", tls=Paths(files.cert, files.key)))
+    server = serve(Binding("127.0.0.1", tls=Paths(files.cert, files.key)))
     with socket.create_connection(("127.0.0.1", server.server.port), 20) as half:
         half.sendall(beginning)
         _read_to_the_end(half)
@@ -122,7 +122,7 @@ def test_whoever_stops_in_the_preface_is_put_out(
     serve: Callable[..., Any], files: TlsFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 0.5)
-    server = serve(Binding("localhost", tls=Paths(files.cert, files.key)))
+    server = serve(Binding("127.0.0.1", tls=Paths(files.cert, files.key)))
     context = ssl.create_default_context(cafile=str(files.ca))
     context.set_alpn_protocols(["h2"])
     with (
