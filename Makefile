@@ -105,7 +105,7 @@ peers: ## Install real servers and rival tools into .peers/, for tests and bench
 PART ?= all
 
 .PHONY: bench
-bench: $(DEV) ## Measure, into docs/benchmarks.md; PART=start, image or spa, WORK=large, RUNS=3
+bench: $(DEV) ## Measure, into docs/benchmarks.md; PART=start, auth, image or spa, WORK=large, RUNS=3
 	$(BIN)/python -m tests.bench $(PART) $(if $(RUNS),--runs $(RUNS)) $(WORK:%=--work %) $(BENCH_ARGS)
 
 .PHONY: version

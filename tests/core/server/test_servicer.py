@@ -45,7 +45,7 @@ def test_promote_waits_for_the_end(running: Any) -> None:
     asked, actor, peer = running.engine.requests[0]
     assert asked == REQUEST
     assert actor.matched_group == "promoters"
-    assert peer.startswith("127.0.0.1:")
+    assert peer.address.startswith("127.0.0.1:")
     assert promotion.outcome is Outcome.PROMOTED
     assert (promotion.id, promotion.source, promotion.destination) == ("pr_1", "dev", "prod")
     assert promotion.actor.email == "jane@example.com"
