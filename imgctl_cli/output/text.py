@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from imgctl_cli.display import size, span
+from imgctl_core.access import AuthReport, Explanation
 from imgctl_core.models import (
     Action,
-    AuthReport,
     EnvironmentInfo,
     Outcome,
     PlannedItem,
@@ -96,6 +96,18 @@ def auth(report: AuthReport, now: datetime) -> Iterator[str]:
         ("server version", report.server_version),
     ]
     yield from (f"  {name + ':':<16}{one_line(text)}" for name, text in rows if text)
+    if report.explanation is not None:
+        yield from _explanation(report.explanation)
+
+
+def _explanation(explanation: Explanation) -> Iterator[str]:
+    verdict = "would be allowed" if explanation.allowed else "would be denied"
+    ends = f"from {one_line(explanation.source)} to {one_line(explanation.destination)}"
+    yield f"promoting {one_line(explanation.ref)} {ends} {verdict}"
+    for one in explanation.decisions:
+        yield f"  {'yes' if one.allowed else 'no':<5}{one_line(one.check)}: {one_line(one.why)}"
+        if one.fix and not one.allowed:
+            yield f"       {one_line(one.fix)}"
 
 
 def _expiry(moment: datetime | None, now: datetime) -> str:

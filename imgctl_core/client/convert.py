@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from imgctl_core._proto import imgctl_pb2 as pb
+from imgctl_core.access import AuthReport, Decision, Explanation
 from imgctl_core.models import (
     Action,
     ActivationRequest,
     Actor,
-    AuthReport,
     EndpointInfo,
     EnvironmentInfo,
     Failure,
@@ -160,7 +160,19 @@ def activation_plan(message: pb.PlanActivationResponse) -> PlanReport:
     )
 
 
-def auth_check(message: pb.AuthCheckResponse) -> AuthReport:
+def auth_check_request(explained: PromotionRequest | None) -> pb.AuthCheckRequest:
+    """Return the message that asks who the caller is, and about a request of one reference.
+
+    Raises:
+        ValueError: the request has no reference or several.
+    """
+    if explained is None:
+        return pb.AuthCheckRequest()
+    (ref,) = explained.refs
+    return pb.AuthCheckRequest(ref=ref, source=explained.source, destination=explained.destination)
+
+
+def auth_check(message: pb.AuthCheckResponse, explained: PromotionRequest | None) -> AuthReport:
     return AuthReport(
         Actor(
             issuer=message.issuer,
@@ -173,6 +185,16 @@ def auth_check(message: pb.AuthCheckResponse) -> AuthReport:
         ),
         tuple(message.destinations),
         message.server_version,
+        _explanation(message, explained.refs[0]) if explained is not None else None,
+    )
+
+
+def _explanation(message: pb.AuthCheckResponse, ref: str) -> Explanation:
+    return Explanation(
+        ref,
+        message.source,
+        message.destination,
+        tuple(Decision(one.check, one.allowed, one.why, one.fix) for one in message.decisions),
     )
 
 

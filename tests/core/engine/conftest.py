@@ -11,6 +11,7 @@ import pytest
 
 from imgctl_core.audit import AuditLog, read
 from imgctl_core.auth.policy import EnvironmentRules, Policy
+from imgctl_core.catalogue import Catalogue
 from imgctl_core.context import Context
 from imgctl_core.engine import Engine
 from imgctl_core.errors import ArtifactNotFound, Conflict, InvalidReference
@@ -31,6 +32,7 @@ from imgctl_core.notify import Notifications
 from imgctl_core.plugins.registry import PluginRegistry
 from imgctl_core.promoter import NoSettings, PluginModel, Promoter
 from imgctl_core.resolve import Resolver
+from imgctl_core.rules import Rule
 from imgctl_core.store import MemoryStore
 from imgctl_core.testing import FakeEndpoint, FakeWorld
 
@@ -133,6 +135,8 @@ class World:
     listener: Listener
     audit: AuditLog
     log: Path
+    policy: Policy
+    catalogue: Catalogue
     shelves: dict[str, dict[str, str]] = field(default_factory=dict)
     #: Where builds of kind `spa` lie and are live: `shop` in versions 1 and 2, in prod.
     builds: FakeWorld = field(default_factory=FakeWorld)
@@ -171,7 +175,9 @@ class World:
 def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     logs: list[AuditLog] = []
 
-    def make(max_promotions: int = 8, **rules: EnvironmentRules) -> World:
+    def make(
+        max_promotions: int = 8, allow: tuple[Rule, ...] = (), **rules: EnvironmentRules
+    ) -> World:
         log = tmp_path / f"audit-{len(logs)}.jsonl"
         audit = AuditLog(log)
         logs.append(audit)
@@ -198,15 +204,24 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             allow_replace={name for name, rule in rules.items() if rule.allow_replace},
             default_source="",
         )
+        policy = Policy(allowed_groups=["eng"], environments=rules, rules=allow)
         engine = Engine(
             resolver,
-            Policy(allowed_groups=["eng"], environments=rules),
+            policy,
             Journal(audit),
             Notifications({"listener": listener}),
             MemoryStore(),
             max_promotions=max_promotions,
         )
-        return World(engine, promoter, listener, audit, log, shelves, builds)
+        catalogue = Catalogue(
+            {"image": promoter, "spa": activator},
+            (),
+            policy,
+            resolver,
+            environments=tuple(environments),
+            default_source="",
+        )
+        return World(engine, promoter, listener, audit, log, policy, catalogue, shelves, builds)
 
     yield make
     for log in logs:
