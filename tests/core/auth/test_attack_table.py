@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -377,6 +378,22 @@ def test_64_a_token_may_be_used_again(door: Door, kit: Kit, library: str) -> Non
     door.use(kit.verifier(library))
     token = kit.token()
     assert door.knock(token) == door.knock(token) == Answer(grpc.StatusCode.OK, name="alice")
+
+
+@pytest.mark.parametrize("library", VERIFIERS)
+def test_65_no_refusal_takes_long(kit: Kit, library: str) -> None:
+    """In CPU time, so that a busy machine does not count."""
+    verifier = kit.verifier(library)
+    for name, _, build in REFUSED + AT_THE_DOOR + UNSENDABLE:
+        token: Any = build(kit)
+
+        def seconds(token: Any = token) -> float:
+            began = time.thread_time()
+            with pytest.raises(TokenRefused):
+                verifier.verify(token)
+            return time.thread_time() - began
+
+        assert min(seconds(), seconds(), seconds()) < 0.02, name
 
 
 def assert_nothing_told(answer: Answer, logged: list[str], door: Door, token: str) -> None:
