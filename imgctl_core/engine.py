@@ -70,7 +70,9 @@ class Authorizer(Protocol):
         self, actor: Actor, *, kind: str, name: str, environment: str
     ) -> None: ...
 
-    def may_promote(self, actor: Actor, destination: str) -> bool: ...
+    def may_promote(
+        self, actor: Actor, destination: str, *, kind: str | None = None, name: str | None = None
+    ) -> bool: ...
 
 
 class Engine:
@@ -278,12 +280,18 @@ class Engine:
         run = self._store.get(promotion_id)
         if run is not None:
             own = (run.actor.issuer, run.actor.subject) == (actor.issuer, actor.subject)
-            if own or self._policy.may_promote(actor, run.destination):
+            if own or self._may_promote_all(run, actor):
                 return run
             self._journal.hidden(run, actor)
         raise PromotionNotFound(
             f"there is no promotion {promotion_id!r}",
             fix="check the id; a server forgets old promotions, its audit log does not",
+        )
+
+    def _may_promote_all(self, run: PromotionRun, actor: Actor) -> bool:
+        return all(
+            self._policy.may_promote(actor, run.destination, kind=ref.kind, name=ref.name)
+            for ref in (item.item.ref for item in run.items)
         )
 
     def _run(self, run: PromotionRun) -> None:

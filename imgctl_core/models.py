@@ -385,12 +385,3 @@ class PluginInfo:
     notifiers: tuple[str, ...] = ()
     phase: str = ""
     error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AuthReport:
-    """Who the caller is to the server, and what they may do."""
-
-    actor: Actor
-    destinations: tuple[str, ...] = ()
-    server_version: str = ""

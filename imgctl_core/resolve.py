@@ -29,9 +29,9 @@ from imgctl_core.models import (
     PromotionRequest,
     Request,
 )
+from imgctl_core.names import canonical_name
 from imgctl_core.plugins.registry import PluginRegistry
 from imgctl_core.promoter import Promoter
-from imgctl_core.settings import canonical_name
 from imgctl_core.steps import ActivationSteps, Steps
 from imgctl_core.suggest import nearest
 

@@ -22,25 +22,31 @@ from imgctl_core.audit import default_audit_log
 from imgctl_core.errors import InvalidSetting
 from imgctl_core.hosts import is_loopback
 from imgctl_core.layers import Layers, Table, Words
+from imgctl_core.names import canonical_name
 from imgctl_core.problems import Problem, most_telling
+from imgctl_core.rules import Rule, read_rules
 from imgctl_core.suggest import nearest
 from imgctl_core.tables import AuditTable, LimitsTable
 
 #: The original tool's default. Nobody real is in it, so it lets nobody in.
 DEFAULT_GROUP = "engineering@example.com"
 
-_TABLES = ("server", "oidc", "audit", "limits", "environments", "plugins", "notifiers")
+_TABLES = (
+    "server",
+    "oidc",
+    "audit",
+    "limits",
+    "environments",
+    "rules",
+    "plugins",
+    "notifiers",
+)
 
 
 def _named(names: tuple[str, ...]) -> tuple[str, ...]:
     if not all(name.strip() for name in names):
         raise ValueError("has an empty name in it")
     return names
-
-
-def canonical_name(name: str) -> str:
-    """Return an environment's name as we write it: lower case, `-` for `_`."""
-    return name.strip().lower().replace("_", "-")
 
 
 _TableT = TypeVar("_TableT", bound=Table)
@@ -84,7 +90,9 @@ class OidcTable(Table):
     audience: str = Field(min_length=1)
     allowed_groups: Words = (DEFAULT_GROUP,)
     allowed_connectors: Words = ("ssh",)
+    authorized_parties: Words = ()
     max_token_lifetime: int = Field(default=24 * 3600, ge=60)
+    keys_max_stale: int = Field(default=3600, ge=0, le=24 * 3600)
 
     @field_validator("issuer_url")
     @classmethod
@@ -162,6 +170,7 @@ class ServerSettings:
     environments: Mapping[str, EnvironmentTable]
     plugins: PluginsTable
     notifiers: Mapping[str, Mapping[str, object]]
+    rules: tuple[Rule, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     origins: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -224,6 +233,7 @@ def load_settings(
         _environments(_table(file, "environments")),
         plugin_table,
         {name: _as_table(t, f"notifiers.{name}") for name, t in _table(file, "notifiers").items()},
+        read_rules(file.get("rules", [])),
         {k: v for k, v in variables.items() if k.startswith("IMGCTL_") and v},
         origins,
         tuple(warnings),

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from imgctl_core.access import AuthReport, Explanation
 from imgctl_core.models import (
     JSON,
     Action,
-    AuthReport,
     EnvironmentInfo,
     Failure,
     ItemResult,
@@ -76,6 +76,7 @@ def auth(report: AuthReport) -> str:
             "issuer": actor.issuer,
             "destinations": list(report.destinations),
             "server_version": report.server_version,
+            **_explanation(report.explanation),
         }
     )
 
@@ -149,6 +150,23 @@ def _planned(item: PlannedItem) -> JSON:
 def _action(action: Action) -> dict[str, JSON]:
     """Return the key only for what is no promotion in the narrow sense."""
     return {} if action is Action.PROMOTE else {"action": action.value}
+
+
+def _explanation(explanation: Explanation | None) -> dict[str, JSON]:
+    """Return the key only when it was asked for."""
+    if explanation is None:
+        return {}
+    fields: dict[str, JSON] = {
+        "ref": explanation.ref,
+        "source": explanation.source,
+        "destination": explanation.destination,
+        "allowed": explanation.allowed,
+        "decisions": [
+            {"check": one.check, "allowed": one.allowed, "why": one.why, "fix": one.fix}
+            for one in explanation.decisions
+        ],
+    }
+    return {"explanation": fields}
 
 
 def _notes(notes: tuple[str, ...]) -> dict[str, JSON]:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imgctl_cli.display import size, span
+from imgctl_core.access import AuthReport, Explanation
 from imgctl_core.models import (
     Action,
-    AuthReport,
     EnvironmentInfo,
     Outcome,
     PlannedItem,
@@ -100,6 +100,8 @@ def auth(report: AuthReport, now: datetime) -> Iterator[str]:
         ("server version", report.server_version),
     ]
     yield from _facts(rows)
+    if report.explanation is not None:
+        yield from _explanation(report.explanation)
 
 
 def login(token: Token, now: datetime) -> Iterator[str]:
@@ -120,6 +122,16 @@ def login(token: Token, now: datetime) -> Iterator[str]:
 
 def _facts(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"  {name + ':':<16}{one_line(text)}" for name, text in rows if text)
+
+
+def _explanation(explanation: Explanation) -> Iterator[str]:
+    verdict = "would be allowed" if explanation.allowed else "would be denied"
+    ends = f"from {one_line(explanation.source)} to {one_line(explanation.destination)}"
+    yield f"promoting {one_line(explanation.ref)} {ends} {verdict}"
+    for one in explanation.decisions:
+        yield f"  {'yes' if one.allowed else 'no':<5}{one_line(one.check)}: {one_line(one.why)}"
+        if one.fix and not one.allowed:
+            yield f"       {one_line(one.fix)}"
 
 
 def _expiry(moment: datetime | None, now: datetime) -> str:

@@ -1067,18 +1067,61 @@ Global___PlanActivationResponse: _TypeAlias = PlanActivationResponse  # noqa: Y0
 
 @_typing.final
 class AuthCheckRequest(_message.Message):
+    """With a ref: what every check says of promoting it, and nothing is done."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
+    REF_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    source: _builtins.str
+    destination: _builtins.str
     def __init__(
         self,
+        *,
+        ref: _builtins.str = ...,
+        source: _builtins.str = ...,
+        destination: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "ref", b"ref", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AuthCheckRequest: _TypeAlias = AuthCheckRequest  # noqa: Y015
+
+@_typing.final
+class Decision(_message.Message):
+    """What one check says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECK_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    FIX_FIELD_NUMBER: _builtins.int
+    check: _builtins.str
+    """the setting behind it, as a dotted key"""
+    allowed: _builtins.bool
+    why: _builtins.str
+    fix: _builtins.str
+    def __init__(
+        self,
+        *,
+        check: _builtins.str = ...,
+        allowed: _builtins.bool = ...,
+        why: _builtins.str = ...,
+        fix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "check", b"check", "fix", b"fix", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
 @_typing.final
 class AuthCheckResponse(_message.Message):
@@ -1093,12 +1136,18 @@ class AuthCheckResponse(_message.Message):
     ISSUER_FIELD_NUMBER: _builtins.int
     DESTINATIONS_FIELD_NUMBER: _builtins.int
     SERVER_VERSION_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     name: _builtins.str
     email: _builtins.str
     matched_group: _builtins.str
     issuer: _builtins.str
     server_version: _builtins.str
+    source: _builtins.str
+    """Of the promotion that was asked about, which is allowed when every check says so."""
+    destination: _builtins.str
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -1107,6 +1156,8 @@ class AuthCheckResponse(_message.Message):
     def destinations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Environments to which the caller may promote."""
 
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decision]: ...
     def __init__(
         self,
         *,
@@ -1119,10 +1170,13 @@ class AuthCheckResponse(_message.Message):
         issuer: _builtins.str = ...,
         destinations: _abc.Iterable[_builtins.str] | None = ...,
         server_version: _builtins.str = ...,
+        source: _builtins.str = ...,
+        destination: _builtins.str = ...,
+        decisions: _abc.Iterable[Global___Decision] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destinations", b"destinations", "email", b"email", "expires_at", b"expires_at", "groups", b"groups", "issuer", b"issuer", "matched_group", b"matched_group", "name", b"name", "server_version", b"server_version", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "destination", b"destination", "destinations", b"destinations", "email", b"email", "expires_at", b"expires_at", "groups", b"groups", "issuer", b"issuer", "matched_group", b"matched_group", "name", b"name", "server_version", b"server_version", "source", b"source", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,7 +50,8 @@ class JwksCache:
         """
         check_issuer_url(issuer)
         self._issuer = issuer
-        self._freshness = freshness or Freshness()
+        #: When keys count.
+        self.freshness = freshness or Freshness()
         self._wait = wait
         self._fetch = fetch or (lambda: fetch_keys(issuer, timeout=timeout))
         self._clock = clock
@@ -117,17 +118,17 @@ class JwksCache:
         return found
 
     def _fresh(self, now: float) -> bool:
-        return self._fetched_at is not None and self._freshness.is_fresh(self._fetched_at, now)
+        return self._fetched_at is not None and self.freshness.is_fresh(self._fetched_at, now)
 
     def _usable(self, now: float) -> bool:
-        return self._fetched_at is not None and self._freshness.is_usable(self._fetched_at, now)
+        return self._fetched_at is not None and self.freshness.is_usable(self._fetched_at, now)
 
     def _await_fetch(self) -> None:
         """Wait for the fetch under way, or for one of our own where that is allowed."""
         if self._closed:
             return
         if not self._fetching and not self._wanted:
-            if not self._freshness.may_fetch(self._attempted_at, self._clock()):
+            if not self.freshness.may_fetch(self._attempted_at, self._clock()):
                 return
             self._wanted = True
             self._changed.notify_all()
@@ -143,7 +144,7 @@ class JwksCache:
         with self._changed:
             while not self._closed:
                 now = self._clock()
-                due = self._freshness.next_fetch(self._fetched_at, self._attempted_at, now)
+                due = self.freshness.next_fetch(self._fetched_at, self._attempted_at, now)
                 if self._wanted or due <= now:
                     self._wanted = False
                     self._fetching = True

@@ -1,7 +1,8 @@
-"""Who may do what: the server's groups, and each environment's own rules.
+"""Who may do what: the server's groups, each environment's own, and rules.
 
-Rules only add up: whoever is in none of the server's groups may do nothing, and an
-environment's rules come on top. What no rule says is not allowed by another.
+They only add up: whoever is in none of the server's groups may do nothing, an
+environment's groups and sources come on top, and where there is any rule one must match
+besides. What nothing allows is not allowed.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from imgctl_core.access import Decision
+from imgctl_core.auth import decisions
 from imgctl_core.errors import NotAuthorized
 from imgctl_core.models import Actor
-from imgctl_core.settings import canonical_name
+from imgctl_core.names import canonical_name
+from imgctl_core.rules import Intent, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Policy:
         *,
         allowed_groups: Collection[str],
         environments: Mapping[str, EnvironmentRules],
+        rules: Iterable[Rule] = (),
     ) -> None:
         """Take the rules. An environment that is not there has no rules of its own.
 
@@ -50,11 +55,12 @@ class Policy:
         if not allowed_groups:
             raise ValueError("no group is allowed: name at least one")
         self._groups = _unique(allowed_groups)
-        self._rules: dict[str, EnvironmentRules] = {}
-        for name, rules in environments.items():
-            if canonical_name(name) in self._rules:
+        self._environments: dict[str, EnvironmentRules] = {}
+        for name, found in environments.items():
+            if canonical_name(name) in self._environments:
                 raise ValueError(f"the environment {name!r} has rules twice")
-            self._rules[canonical_name(name)] = _canonical(name, rules)
+            self._environments[canonical_name(name)] = _canonical(name, found)
+        self._rules = tuple(rules)
 
     def admit(self, actor: Actor) -> Actor:
         """Return the actor with the group that lets them use this server.
@@ -63,14 +69,25 @@ class Policy:
             NotAuthorized: they are in none of the groups that do.
         """
         matched = _first(self._groups, actor)
-        if matched is None:
-            raise NotAuthorized(
-                f"{actor.display} is in no group that may use this server;"
-                f" {_one_of(self._groups)} would do",
-                fix="ask for membership in such a group, then log in again"
-                " (a token keeps the groups that it was made with)",
-            )
-        return replace(actor, matched_group=matched)
+        _enforce([decisions.of_server(actor, matched, self._groups)])
+        return replace(actor, matched_group=matched or "")
+
+    def decide(
+        self, actor: Actor, *, kind: str, name: str, source: str, destination: str
+    ) -> tuple[Decision, ...]:
+        """Return what every check says of promoting this artifact, the first ones first.
+
+        It is allowed when all of them say so.
+        """
+        place, found = canonical_name(destination), self._of(destination)
+        what = f"promote {kind} {name} to {destination}"
+        fits = found.promote_from is None or canonical_name(source) in found.promote_from
+        intent = Intent(place, kind, name, (canonical_name(source),))
+        return (
+            *self._of_groups(actor, what, destination),
+            decisions.of_source(what, source, destination, found.promote_from, fits),
+            decisions.of_rules(actor, what, intent, self._rules),
+        )
 
     def authorize(
         self, actor: Actor, *, kind: str, name: str, source: str, destination: str
@@ -80,46 +97,62 @@ class Policy:
         Raises:
             NotAuthorized: they may not; it says which group or which source would do.
         """
-        self.admit(actor)
-        rules = self._rules_of(destination)
-        what = f"promote {kind} {name} to {destination}"
-        if not _in_groups(rules, actor):
-            raise _not_in_groups(actor, what, destination, rules.allowed_groups or ())
-        if rules.promote_from is not None and canonical_name(source) not in rules.promote_from:
-            raise _not_from(what, source, destination, rules.promote_from)
+        _enforce(self.decide(actor, kind=kind, name=name, source=source, destination=destination))
 
     def authorize_activation(self, actor: Actor, *, kind: str, name: str, environment: str) -> None:
         """Check that the actor may make a version of this artifact live in `environment`.
 
-        Whoever may promote there from anywhere may. What goes live is there already, so
+        Whoever may promote it there from anywhere may. What goes live is there already, so
         no source is asked about.
 
         Raises:
             NotAuthorized: they may not; it says which group would do.
         """
-        self.admit(actor)
-        rules = self._rules_of(environment)
+        taken = self._of(environment).promote_from
         what = f"make {kind} {name} live in {environment}"
-        if not _in_groups(rules, actor):
-            raise _not_in_groups(actor, what, environment, rules.allowed_groups or ())
-        if rules.promote_from == ():
-            raise _closed(what, environment)
-
-    def may_promote(self, actor: Actor, destination: str) -> bool:
-        """Return whether the actor may promote anything to `destination`, from somewhere."""
-        rules = self._rules_of(destination)
-        return (
-            _first(self._groups, actor) is not None
-            and _in_groups(rules, actor)
-            and rules.promote_from != ()
+        intent = Intent(canonical_name(environment), kind, name, taken)
+        _enforce(
+            (
+                *self._of_groups(actor, what, environment),
+                decisions.of_source(what, "", environment, taken, taken != ()),
+                decisions.of_rules(actor, what, intent, self._rules),
+            )
         )
+
+    def may_promote(
+        self, actor: Actor, destination: str, *, kind: str | None = None, name: str | None = None
+    ) -> bool:
+        """Return whether the actor may promote to `destination`, from somewhere.
+
+        Without a kind and a name: anything at all; with them: that artifact.
+        """
+        taken = self._of(destination).promote_from
+        intent = Intent(canonical_name(destination), kind, name, taken)
+        checks = (
+            *self._of_groups(actor, "", destination),
+            decisions.of_rules(actor, "", intent, self._rules),
+        )
+        return taken != () and all(check.allowed for check in checks)
 
     def allows_replace(self, destination: str) -> bool:
         """Return whether something else at `destination` may be replaced."""
-        return self._rules_of(destination).allow_replace
+        return self._of(destination).allow_replace
 
-    def _rules_of(self, environment: str) -> EnvironmentRules:
-        return self._rules.get(canonical_name(environment), _NO_RULES)
+    def _of_groups(self, actor: Actor, what: str, environment: str) -> tuple[Decision, Decision]:
+        groups = self._of(environment).allowed_groups
+        return (
+            decisions.of_server(actor, _first(self._groups, actor), self._groups),
+            decisions.of_environment(actor, what, environment, _first(groups or (), actor), groups),
+        )
+
+    def _of(self, environment: str) -> EnvironmentRules:
+        return self._environments.get(canonical_name(environment), _NO_RULES)
+
+
+def _enforce(checks: Iterable[Decision]) -> None:
+    for check in checks:
+        if not check.allowed:
+            raise NotAuthorized(check.why, fix=check.fix)
 
 
 def _canonical(environment: str, rules: EnvironmentRules) -> EnvironmentRules:
@@ -144,45 +177,3 @@ def _unique(names: Iterable[str]) -> tuple[str, ...]:
 def _first(groups: tuple[str, ...], actor: Actor) -> str | None:
     """Return the first of `groups` that the actor is in. Names are compared exactly."""
     return next((group for group in groups if group in actor.groups), None)
-
-
-def _in_groups(rules: EnvironmentRules, actor: Actor) -> bool:
-    return rules.allowed_groups is None or _first(rules.allowed_groups, actor) is not None
-
-
-def _not_in_groups(
-    actor: Actor, what: str, destination: str, groups: tuple[str, ...]
-) -> NotAuthorized:
-    if not groups:
-        return NotAuthorized(
-            f"{actor.display} may not {what}: nobody may promote to {destination}",
-            fix=f"whoever runs the server can name groups in [environments.{destination}]",
-        )
-    return NotAuthorized(
-        f"{actor.display} may not {what}; {_one_of(groups)} would do",
-        fix="ask for membership in such a group, then log in again"
-        " (a token keeps the groups that it was made with)",
-    )
-
-
-def _not_from(what: str, source: str, destination: str, sources: tuple[str, ...]) -> NotAuthorized:
-    if not sources:
-        return _closed(what, destination)
-    listed = ", ".join(sources)
-    return NotAuthorized(
-        f"nobody may {what} from {source}: {destination} takes only what comes from {listed}",
-        fix=f"promote to {sources[0]} first, then from {sources[0]} to {destination}",
-    )
-
-
-def _closed(what: str, destination: str) -> NotAuthorized:
-    return NotAuthorized(
-        f"nobody may {what}: {destination} takes nothing from anywhere",
-        fix=f"whoever runs the server can name sources in [environments.{destination}]",
-    )
-
-
-def _one_of(groups: tuple[str, ...]) -> str:
-    if len(groups) == 1:
-        return f"group {groups[0]}"
-    return f"one of the groups {', '.join(groups)}"

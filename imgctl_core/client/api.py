@@ -14,12 +14,12 @@ from imgctl_core._proto.imgctl_pb2_grpc import ImgCtlStub
 from imgctl_core.client import convert
 from imgctl_core.client.channel import open_channel
 from imgctl_core.client.target import Target, parse
-from imgctl_core.errors import ImgctlError, NotAuthenticated, StreamCut
+from imgctl_core.errors import ImgctlError, NotAuthenticated, RequestError, StreamCut
 
 if TYPE_CHECKING:
+    from imgctl_core.access import AuthReport
     from imgctl_core.models import (
         ActivationRequest,
-        AuthReport,
         EnvironmentInfo,
         ManifestRow,
         PlanReport,
@@ -208,9 +208,22 @@ class Client:
         """Return the server's plugins and what became of them."""
         return convert.plugins(self._call(self._stub.ListPlugins, pb.ListPluginsRequest()))
 
-    def auth_check(self) -> AuthReport:
-        """Return who the caller is to the server."""
-        return convert.auth_check(self._call(self._stub.AuthCheck, pb.AuthCheckRequest()))
+    def auth_check(self, explained: PromotionRequest | None = None) -> AuthReport:
+        """Return who the caller is to the server.
+
+        With a request of one reference: also what every check says of it.
+
+        Raises:
+            RequestError: the server is too old to explain anything.
+        """
+        answer = self._call(self._stub.AuthCheck, convert.auth_check_request(explained))
+        report = convert.auth_check(answer, explained)
+        if report.explanation is not None and not report.explanation.decisions:
+            raise RequestError(
+                f"the server (version {report.server_version or 'unknown'}) can't explain yet",
+                fix="ask for the plan instead, or have the server updated",
+            )
+        return report
 
     def _call(
         self,

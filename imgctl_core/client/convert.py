@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from imgctl_core import validate
 from imgctl_core._proto import imgctl_pb2 as pb
+from imgctl_core.access import AuthReport, Decision, Explanation
 from imgctl_core.errors import InternalError
 from imgctl_core.manifest import line
 from imgctl_core.models import (
     Action,
     ActivationRequest,
     Actor,
-    AuthReport,
     EndpointInfo,
     EnvironmentInfo,
     Failure,
@@ -199,7 +199,19 @@ def manifest_row(message: pb.ManifestRow) -> ManifestRow:
     )
 
 
-def auth_check(message: pb.AuthCheckResponse) -> AuthReport:
+def auth_check_request(explained: PromotionRequest | None) -> pb.AuthCheckRequest:
+    """Return the message that asks who the caller is, and about a request of one reference.
+
+    Raises:
+        ValueError: the request has no reference or several.
+    """
+    if explained is None:
+        return pb.AuthCheckRequest()
+    (ref,) = explained.refs
+    return pb.AuthCheckRequest(ref=ref, source=explained.source, destination=explained.destination)
+
+
+def auth_check(message: pb.AuthCheckResponse, explained: PromotionRequest | None) -> AuthReport:
     return AuthReport(
         Actor(
             issuer=message.issuer,
@@ -212,6 +224,16 @@ def auth_check(message: pb.AuthCheckResponse) -> AuthReport:
         ),
         tuple(message.destinations),
         message.server_version,
+        _explanation(message, explained.refs[0]) if explained is not None else None,
+    )
+
+
+def _explanation(message: pb.AuthCheckResponse, ref: str) -> Explanation:
+    return Explanation(
+        ref,
+        message.source,
+        message.destination,
+        tuple(Decision(one.check, one.allowed, one.why, one.fix) for one in message.decisions),
     )
 
 

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from imgctl_core.errors import InvalidSetting
+from imgctl_core.names import canonical_name
 from imgctl_core.notifier import Notifier
 from imgctl_core.plugins.registry import PluginRegistry
 from imgctl_core.problems import most_telling
 from imgctl_core.promoter import Promoter
-from imgctl_core.settings import ServerSettings, canonical_name
+from imgctl_core.settings import ServerSettings
 from imgctl_core.suggest import nearest
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)

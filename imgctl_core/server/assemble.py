@@ -16,6 +16,7 @@ from imgctl_core._version import __version__
 from imgctl_core.audit import AuditLog
 from imgctl_core.audit.copies import Copy
 from imgctl_core.audit.sinks import StandardOutput, Syslog, SyslogAddress
+from imgctl_core.auth.freshness import Freshness
 from imgctl_core.auth.jwks import JwksCache
 from imgctl_core.auth.policy import EnvironmentRules, Policy
 from imgctl_core.auth.tokens import JoseTokenVerifier
@@ -91,6 +92,7 @@ def configure_plugins(settings: ServerSettings) -> Plugins:
             fix="set IMGCTL_REGISTRY_<NAME> or IMGCTL_SPA_<NAME> for two environments at least",
         )
     _check_names(settings, environments)
+    _check_kinds(settings, registry)
     return Plugins(registry, promoters, notifiers, tuple(environments))
 
 
@@ -108,14 +110,16 @@ def assemble(settings: ServerSettings, plugins: Plugins) -> Assembly:
             name: EnvironmentRules(table.allowed_groups, table.promote_from, table.allow_replace)
             for name, table in environments.items()
         },
+        rules=settings.rules,
     )
-    keys = JwksCache(oidc.issuer_url)
+    keys = JwksCache(oidc.issuer_url, freshness=Freshness(stale=oidc.keys_max_stale))
     verifier = JoseTokenVerifier(
         issuer=oidc.issuer_url,
         audience=oidc.audience,
         keys=keys,
         allowed_connectors=oidc.allowed_connectors,
         max_lifetime=oidc.max_token_lifetime,
+        authorized_parties=oidc.authorized_parties,
     )
     allow_replace = frozenset(name for name, t in environments.items() if t.allow_replace)
     audit = open_audit_log(settings)
@@ -139,6 +143,7 @@ def assemble(settings: ServerSettings, plugins: Plugins) -> Assembly:
         plugins.promoters,
         plugins.registry.infos,
         policy,
+        resolver,
         environments=plugins.environments,
         default_source=settings.server.default_source,
     )
@@ -213,12 +218,28 @@ def _check_names(settings: ServerSettings, environments: list[str]) -> None:
         for name, table in settings.environments.items()
         for source in table.promote_from or ()
     ]
+    named += [
+        (f"rule {number}", name)
+        for number, rule in enumerate(settings.rules, start=1)
+        for name in (*(rule.sources or ()), *(rule.destinations or ()))
+    ]
     for where, name in named:
         if name and name not in environments:
             raise InvalidSetting(
                 f"{where} names {name!r}, and there is no such environment",
                 fix=nearest(name, environments),
             )
+
+
+def _check_kinds(settings: ServerSettings, registry: PluginRegistry) -> None:
+    for number, rule in enumerate(settings.rules, start=1):
+        for kind in rule.kinds or ():
+            # A rule about a plugin that is out of use is no mistake of the operator's.
+            if kind not in registry.promoters and registry.out_of_use(kind) is None:
+                raise InvalidSetting(
+                    f"rule {number} is for kind {kind!r}, and no promoter of that kind is loaded",
+                    fix=nearest(kind, registry.promoters),
+                )
 
 
 def _plugin_fields(plugins: Plugins) -> list[JSON]:

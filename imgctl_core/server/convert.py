@@ -7,10 +7,10 @@ from typing import Final
 
 from imgctl_core import validate
 from imgctl_core._proto import imgctl_pb2 as pb
+from imgctl_core.access import AuthReport
 from imgctl_core.errors import RequestError
 from imgctl_core.models import (
     ActivationRequest,
-    AuthReport,
     EnvironmentInfo,
     Failure,
     ItemProgress,
@@ -90,6 +90,21 @@ def activation_of(
     return validate.activation(request)
 
 
+def explained_of(message: pb.AuthCheckRequest) -> PromotionRequest | None:
+    """Return the promotion that is to be explained, None when there is none.
+
+    Raises:
+        RequestError: a field holds something that no request may hold.
+    """
+    if not (message.ref or message.destination or message.source):
+        return None
+    return PromotionRequest(
+        refs=(validate.reference(message.ref),),
+        destination=validate.environment(message.destination, "destination"),
+        source=validate.environment(message.source, "source"),
+    )
+
+
 def promotion(record: Promotion) -> pb.Promotion:
     message = pb.Promotion(
         id=record.id,
@@ -167,6 +182,13 @@ def auth_check(report: AuthReport) -> pb.AuthCheckResponse:
     )
     if actor.expires_at is not None:
         message.expires_at.FromDatetime(actor.expires_at)
+    if report.explanation is not None:
+        message.source = report.explanation.source
+        message.destination = report.explanation.destination
+        message.decisions.extend(
+            pb.Decision(check=one.check, allowed=one.allowed, why=one.why, fix=one.fix)
+            for one in report.explanation.decisions
+        )
     return message
 
 

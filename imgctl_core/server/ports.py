@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
+from imgctl_core.access import Explanation
 from imgctl_core.context import CancelToken
 from imgctl_core.models import (
     JSON,
@@ -98,3 +99,6 @@ class Catalogue(Protocol):
 
     def destinations(self, actor: Actor) -> tuple[str, ...]:
         """Return the environments to which the actor may promote."""
+
+    def explain(self, request: PromotionRequest, actor: Actor) -> Explanation:
+        """Return what every check says of a request of one reference."""

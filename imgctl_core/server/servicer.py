@@ -14,11 +14,11 @@ import grpc
 from imgctl_core import errors, validate
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core._proto import imgctl_pb2_grpc
+from imgctl_core.access import AuthReport
 from imgctl_core.context import CancelToken
 from imgctl_core.errors import Cancelled, DeadlineExceeded, ImgctlError, PromotionError
 from imgctl_core.models import (
     Actor,
-    AuthReport,
     ManifestRow,
     Outcome,
     PlanReport,
@@ -144,9 +144,12 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
         self, request: pb.AuthCheckRequest, context: grpc.ServicerContext
     ) -> pb.AuthCheckResponse:
         caller = current()
+        asked = convert.explained_of(request)
         self._records.auth_checked(caller)
+        destinations = self._catalogue.destinations(caller.actor)
+        explanation = self._catalogue.explain(asked, caller.actor) if asked is not None else None
         return convert.auth_check(
-            AuthReport(caller.actor, self._catalogue.destinations(caller.actor), self._version)
+            AuthReport(caller.actor, destinations, self._version, explanation)
         )
 
     def ListEnvironments(  # noqa: N802

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import pytest
 
 from imgctl_cli.main import main
+from imgctl_core.access import AuthReport
 from imgctl_core.client.login import LoginSettings, Token
 from imgctl_core.client.target import Target
 from imgctl_core.errors import ImgctlError, TokenRefused
 from imgctl_core.models import (
     ActivationRequest,
     Actor,
-    AuthReport,
     EnvironmentInfo,
     ItemResult,
     ManifestRow,
@@ -157,7 +157,9 @@ class FakeClient:
         self._admit("cancel", promotion_id)
         return self.server.promotion
 
-    def auth_check(self) -> AuthReport:
+    def auth_check(self, explained: PromotionRequest | None = None) -> AuthReport:
+        if explained is not None:
+            self.server.requests.append(explained)
         self._admit("auth_check")
         assert self.server.auth is not None
         return self.server.auth

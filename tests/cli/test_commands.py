@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from imgctl_core._version import __version__
+from imgctl_core.access import AuthReport, Decision, Explanation
 from imgctl_core.errors import (
     InvalidSetting,
     NotAuthorized,
@@ -20,7 +21,6 @@ from imgctl_core.errors import (
 )
 from imgctl_core.models import (
     Actor,
-    AuthReport,
     EndpointInfo,
     EnvironmentInfo,
     Failure,
@@ -28,6 +28,7 @@ from imgctl_core.models import (
     Outcome,
     PluginInfo,
     PluginStatus,
+    PromotionRequest,
 )
 
 DIGEST = "sha256:" + "9f" * 32
@@ -144,6 +145,56 @@ class TestAuthCheck:
             "destinations": ["int", "prod"],
             "server_version": "1.2.3",
         }
+
+    DECISIONS = (
+        Decision("oidc.allowed_groups", True, "group ops lets you in"),
+        Decision("rules", False, "no rule allows it\x1b[2J", "ask for another"),
+    )
+
+    def test_explains_a_promotion(self, run: Any, server: Any, dex: Any) -> None:
+        checks = self.DECISIONS
+        server.auth = replace(server.auth, explanation=Explanation("a:1", "dev", "prod", checks))
+        ran = run("auth-check", "--explain", "a:1", "-d", "prod", "--source", "dev")
+        assert (ran.code, ran.err) == (1, "")
+        assert ran.out.splitlines()[-4:] == [
+            "promoting a:1 from dev to prod would be denied",
+            "  yes  oidc.allowed_groups: group ops lets you in",
+            "  no   rules: no rule allows it\ufffd[2J",
+            "       ask for another",
+        ]
+        assert server.requests == [PromotionRequest(("a:1",), "prod", "dev")]
+
+    def test_explains_a_promotion_as_json(self, run: Any, server: Any, dex: Any) -> None:
+        checks = self.DECISIONS[:1]
+        server.auth = replace(server.auth, explanation=Explanation("a:1", "dev", "prod", checks))
+        ran = run("auth-check", "--explain", "a:1", "-d", "prod", "-o", "json")
+        assert ran.code == 0
+        assert json.loads(ran.out)["explanation"] == {
+            "ref": "a:1",
+            "source": "dev",
+            "destination": "prod",
+            "allowed": True,
+            "decisions": [
+                {
+                    "check": "oidc.allowed_groups",
+                    "allowed": True,
+                    "why": "group ops lets you in",
+                    "fix": "",
+                }
+            ],
+        }
+
+    def test_no_check_at_all_is_no_yes(self, run: Any, server: Any, dex: Any) -> None:
+        server.auth = replace(server.auth, explanation=Explanation("a:1", "dev", "prod", ()))
+        assert run("auth-check", "--explain", "a:1", "-d", "prod").code == 1
+
+    @pytest.mark.parametrize(
+        "args",
+        [("-d", "prod"), ("--source", "x"), ("--explain", "a:1"), ("--explain", "a", "-d", "b")],
+    )
+    def test_half_a_question_is_2(self, run: Any, server: Any, dex: Any, args: Any) -> None:
+        assert run("auth-check", *args).code == 2
+        assert server.asked == []
 
     @pytest.mark.parametrize(
         "error",

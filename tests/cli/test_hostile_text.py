@@ -15,11 +15,11 @@ import pytest
 
 from imgctl_cli import logs
 from imgctl_cli.output.progress import BarProgress
+from imgctl_core.access import AuthReport
 from imgctl_core.errors import Conflict, LoginRefused
 from imgctl_core.models import (
     Action,
     Actor,
-    AuthReport,
     EndpointInfo,
     EnvironmentInfo,
     Failure,

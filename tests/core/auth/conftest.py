@@ -1,215 +1,35 @@
-"""Tokens and issuers for the tests of this folder, made without the code under test.
-
-Signatures come from `cryptography` and the compact form from a few lines here, so that a
-mistake of the verifier's libraries can't hide on both sides.
-"""
+"""Issuers for the tests of this folder, and the fixtures around keys and tokens."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import threading
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric import rsa
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import ECKey, RSAKey
 
-from imgctl_core.auth.keys import Jwk, UnknownKey
-from imgctl_core.auth.tokens import JoseTokenVerifier
-
-ISSUER = "https://dex.example.com/dex"
-AUDIENCE = "https://imgctl.example.com"
-#: Dex's subject of user `alice` at connector `ssh`.
-ALICE = "CgVhbGljZRIDc3No"
-
-
-def b64(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
-def number(value: int) -> str:
-    return b64(value.to_bytes((value.bit_length() + 7) // 8, "big"))
-
-
-@dataclass(frozen=True)
-class Signer:
-    """A key pair of an issuer."""
-
-    kid: str
-    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-    @property
-    def algorithm(self) -> str:
-        return "RS256" if isinstance(self.private, rsa.RSAPrivateKey) else "ES256"
-
-    def sign(self, data: bytes, digest: hashes.HashAlgorithm | None = None) -> bytes:
-        if isinstance(self.private, rsa.RSAPrivateKey):
-            return self.private.sign(data, padding.PKCS1v15(), digest or hashes.SHA256())
-        r, s = decode_dss_signature(self.private.sign(data, ec.ECDSA(hashes.SHA256())))
-        size = (self.private.curve.key_size + 7) // 8
-        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
-
-    def jwk(self, **changes: object) -> dict[str, object]:
-        """Return the public key as Dex publishes it. None takes a member away."""
-        public = self.private.public_key()
-        members: dict[str, object] = {"kid": self.kid, "use": "sig", "alg": self.algorithm}
-        if isinstance(public, rsa.RSAPublicKey):
-            numbers = public.public_numbers()
-            members |= {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)}
-        else:
-            size = (public.curve.key_size + 7) // 8
-            point = public.public_numbers()
-            members |= {
-                "kty": "EC",
-                "crv": {"secp256r1": "P-256", "secp384r1": "P-384"}[public.curve.name],
-                "x": b64(point.x.to_bytes(size, "big")),
-                "y": b64(point.y.to_bytes(size, "big")),
-            }
-        return without_none(members | changes)
-
-    def public(self, encoding: serialization.Encoding) -> bytes:
-        return self.private.public_key().public_bytes(
-            encoding, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-
-
-def without_none(members: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in members.items() if value is not None}
-
-
-@dataclass
-class Clock:
-    """A clock that stands still until told. python-jose looks at the real one too."""
-
-    now: float
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@dataclass
-class StaticKeys:
-    """A `KeySource` that hands out what it was given, unchecked, and counts."""
-
-    keys: dict[str, Jwk]
-    asked: list[str] = field(default_factory=list)
-
-    def key(self, kid: str) -> Jwk:
-        self.asked.append(kid)
-        if kid not in self.keys:
-            raise UnknownKey
-        return self.keys[kid]
-
-
-@dataclass(frozen=True)
-class Kit:
-    """Everything to make tokens, and a verifier to show them to."""
-
-    rsa: Signer
-    other: Signer
-    ec: Signer
-    p384: Signer
-    weak: Signer
-    clock: Clock
-    keys: StaticKeys
-
-    issuer = ISSUER
-    audience = AUDIENCE
-    alice = ALICE
-
-    def verifier(self, **changes: Any) -> JoseTokenVerifier:
-        settings: dict[str, Any] = {
-            "issuer": ISSUER,
-            "audience": AUDIENCE,
-            "keys": self.keys,
-            "allowed_connectors": ("ssh",),
-            "max_lifetime": 24 * 3600,
-            "clock": self.clock,
-        }
-        return JoseTokenVerifier(**(settings | changes))
-
-    def claims(self, **changes: object) -> dict[str, object]:
-        """Return what Dex says of alice, changed. None takes a claim away."""
-        now = int(self.clock.now)
-        return without_none(
-            {
-                "iss": ISSUER,
-                "sub": ALICE,
-                "aud": AUDIENCE,
-                "exp": now + 3600,
-                "iat": now - 5,
-                "email": "alice@example.com",
-                "email_verified": True,
-                "name": "alice",
-                "groups": ["promoters", "everyone"],
-            }
-            | changes
-        )
-
-    def token(
-        self,
-        signer: Signer | None = None,
-        header: Mapping[str, object] | None = None,
-        **claims: object,
-    ) -> str:
-        """Return a signed token. `header` changes its header; None there takes away."""
-        return self.signed(self.claims(**claims), signer, header)
-
-    def signed(
-        self,
-        claims: object,
-        signer: Signer | None = None,
-        header: Mapping[str, object] | None = None,
-    ) -> str:
-        signer = signer or self.rsa
-        members = without_none({"alg": signer.algorithm, "kid": signer.kid} | dict(header or {}))
-        return self.raw(json.dumps(members).encode(), json.dumps(claims).encode(), signer)
-
-    def raw(self, header: bytes, payload: bytes, signer: Signer | None = None) -> str:
-        """Return the token of these very bytes."""
-        signed = f"{b64(header)}.{b64(payload)}"
-        return f"{signed}.{b64((signer or self.rsa).sign(signed.encode()))}"
-
-    def raw_claims(self, payload: bytes) -> str:
-        return self.raw(json.dumps({"alg": "RS256", "kid": self.rsa.kid}).encode(), payload)
-
-    def claims_with(self, extra: str) -> str:
-        """Return a token whose payload ends in `extra`, JSON text that may break the rules."""
-        return self.raw_claims((json.dumps(self.claims())[:-1] + extra + "}").encode())
-
-    def hmac(self, secret: bytes) -> str:
-        """Return a token signed by HS256 with `secret`, with the RSA key's id."""
-        header = json.dumps({"alg": "HS256", "kid": self.rsa.kid}).encode()
-        signed = f"{b64(header)}.{b64(json.dumps(self.claims()).encode())}"
-        return f"{signed}.{b64(hmac.digest(secret, signed.encode(), hashlib.sha256))}"
-
-    def publish(self, **keys: Jwk) -> Kit:
-        """Return a kit whose key source has these keys too, unchecked."""
-        return replace(self, keys=StaticKeys({**self.keys.keys, **keys}))
+from imgctl_core.auth.keys import Jwk
+from tests.core.auth.door import Door, opened
+from tests.core.auth.kit import Clock, Kit, Signer, StaticKeys, without_none
 
 
 @pytest.fixture(scope="session")
 def signers() -> dict[str, Signer]:
-    def make(kid: str, bits: int) -> Signer:
-        return Signer(kid, rsa.generate_private_key(public_exponent=65537, key_size=bits))
-
+    weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    with pytest.warns(SecurityWarning, match="2048"):
+        weak_key = RSAKey.import_key(weak)
     return {
-        "rsa": make("rsa", 2048),
-        "other": make("other", 2048),
-        "weak": make("weak", 1024),
-        "ec": Signer("ec", ec.generate_private_key(ec.SECP256R1())),
-        "p384": Signer("p384", ec.generate_private_key(ec.SECP384R1())),
+        "rsa": Signer("rsa", RSAKey.generate_key(2048)),
+        "other": Signer("other", RSAKey.generate_key(2048)),
+        "weak": Signer("weak", weak_key),
+        "ec": Signer("ec", ECKey.generate_key("P-256")),
+        "p384": Signer("p384", ECKey.generate_key("P-384")),
     }
 
 
@@ -217,6 +37,21 @@ def signers() -> dict[str, Signer]:
 def kit(signers: dict[str, Signer]) -> Kit:
     published: dict[str, Jwk] = {name: signers[name].jwk() for name in ("rsa", "ec")}
     return Kit(**signers, clock=Clock(float(int(time.time()))), keys=StaticKeys(published))
+
+
+@pytest.fixture(scope="session")
+def hall() -> Iterator[Door]:
+    """The one server of this process; take `door`."""
+    with opened() as door:
+        yield door
+
+
+@pytest.fixture
+def door(hall: Door, kit: Kit) -> Iterator[Door]:
+    """A real server behind a real channel, with the kit's verifier."""
+    hall.use(kit.verifier())
+    yield hall
+    hall.use(None)
 
 
 @dataclass

@@ -12,7 +12,8 @@ from imgctl_core.auth.fetch import FetchFailed
 from imgctl_core.errors import InvalidSetting
 
 if TYPE_CHECKING:
-    from tests.core.auth.conftest import Kit, Origin
+    from tests.core.auth.conftest import Origin
+    from tests.core.auth.kit import Kit
 
 
 def test_the_keys_are_found(kit: Kit, origin: Origin) -> None:

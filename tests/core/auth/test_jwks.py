@@ -18,7 +18,7 @@ from imgctl_core.auth.keys import KeySet, UnknownKey
 from imgctl_core.errors import InvalidSetting, IssuerUnreachable
 
 if TYPE_CHECKING:
-    from tests.core.auth.conftest import Clock
+    from tests.core.auth.kit import Clock
 
 
 class Issuer:

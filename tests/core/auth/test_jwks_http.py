@@ -13,7 +13,8 @@ from imgctl_core.auth.keys import UnknownKey
 from imgctl_core.errors import TokenRefused
 
 if TYPE_CHECKING:
-    from tests.core.auth.conftest import Clock, Kit, Origin
+    from tests.core.auth.conftest import Origin
+    from tests.core.auth.kit import Clock, Kit
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from imgctl_core.errors import NotAuthorized, TokenRefused
 from imgctl_core.models import Actor
 
 if TYPE_CHECKING:
-    from tests.core.auth.conftest import Kit
+    from tests.core.auth.kit import Kit
 
 
 def test_1_a_good_token_becomes_an_actor(kit: Kit) -> None:
@@ -214,7 +214,7 @@ def test_an_unverified_address_is_nobodys_name(kit: Kit, verified: object) -> No
     ],
 )
 def test_a_verifier_that_would_check_nothing_is_not_made(
-    kit: Kit, settings: dict[str, object]
+    kit: Kit, settings: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=r"must be|could come in"):
         kit.verifier(**settings)

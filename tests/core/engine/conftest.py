@@ -12,6 +12,7 @@ import pytest
 from imgctl_core.audit import AuditLog, read
 from imgctl_core.audit.copies import Copy
 from imgctl_core.auth.policy import EnvironmentRules, Policy
+from imgctl_core.catalogue import Catalogue
 from imgctl_core.context import Context
 from imgctl_core.engine import Engine
 from imgctl_core.errors import ArtifactNotFound, Conflict, InvalidReference
@@ -33,6 +34,7 @@ from imgctl_core.peer import Peer
 from imgctl_core.plugins.registry import PluginRegistry
 from imgctl_core.promoter import NoSettings, PluginModel, Promoter
 from imgctl_core.resolve import Resolver
+from imgctl_core.rules import Rule
 from imgctl_core.store import MemoryStore
 from imgctl_core.testing import FakeEndpoint, FakeWorld
 
@@ -142,6 +144,8 @@ class World:
     audit: AuditLog
     log: Path
     journal: Journal
+    policy: Policy
+    catalogue: Catalogue
     shelves: dict[str, dict[str, str]] = field(default_factory=dict)
     #: Where builds of kind `spa` lie and are live: `shop` in versions 1 and 2, in prod.
     builds: FakeWorld = field(default_factory=FakeWorld)
@@ -184,6 +188,7 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
         max_promotions: int = 8,
         manifest_bytes: int = 1 << 20,
         copies: Sequence[Copy] = (),
+        allow: tuple[Rule, ...] = (),
         **rules: EnvironmentRules,
     ) -> World:
         log = tmp_path / f"audit-{len(logs)}.jsonl"
@@ -213,15 +218,26 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             default_source="",
         )
         journal = Journal(audit)
+        policy = Policy(allowed_groups=["eng"], environments=rules, rules=allow)
         engine = Engine(
             resolver,
-            Policy(allowed_groups=["eng"], environments=rules),
+            policy,
             journal,
             Notifications({"listener": listener}),
             MemoryStore(manifest_bytes=manifest_bytes),
             max_promotions=max_promotions,
         )
-        return World(engine, promoter, listener, audit, log, journal, shelves, builds)
+        catalogue = Catalogue(
+            {"image": promoter, "spa": activator},
+            (),
+            policy,
+            resolver,
+            environments=tuple(environments),
+            default_source="",
+        )
+        return World(
+            engine, promoter, listener, audit, log, journal, policy, catalogue, shelves, builds
+        )
 
     yield make
     for log in logs:

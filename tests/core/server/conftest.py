@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
+from imgctl_core.access import Decision, Explanation
 from imgctl_core.client.api import Client
 from imgctl_core.client.target import Target
 from imgctl_core.context import CancelToken
@@ -204,6 +205,9 @@ class FakeEngine:
 
 
 class FakeCatalogue:
+    def __init__(self) -> None:
+        self.explained: list[PromotionRequest] = []
+
     def environments(self, actor: Actor) -> tuple[EnvironmentInfo, ...]:
         return (
             EnvironmentInfo("dev", (EndpointInfo("image", "r.dev"),), default_source=True),
@@ -218,6 +222,11 @@ class FakeCatalogue:
 
     def destinations(self, actor: Actor) -> tuple[str, ...]:
         return ("prod",)
+
+    def explain(self, request: PromotionRequest, actor: Actor) -> Explanation:
+        self.explained.append(request)
+        checks = (Decision("oidc.allowed_groups", True, "yes"), Decision("rules", False, "no", "x"))
+        return Explanation(request.refs[0], request.source or "dev", request.destination, checks)
 
 
 class FakeVerifier:

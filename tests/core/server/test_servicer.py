@@ -250,6 +250,35 @@ def test_auth_check_says_when_the_log_is_broken(serve: Callable[..., Any]) -> No
         running.client("forged").auth_check()
 
 
+def test_auth_check_explains_what_it_is_asked_about(running: Any) -> None:
+    found = running.client().auth_check(PromotionRequest(("app:v1",), "prod")).explanation
+    assert (found.ref, found.source, found.destination) == ("app:v1", "dev", "prod")
+    assert [(one.check, one.allowed, one.why, one.fix) for one in found.decisions] == [
+        ("oidc.allowed_groups", True, "yes", ""),
+        ("rules", False, "no", "x"),
+    ]
+    assert not found.allowed
+    assert running.client().auth_check().explanation is None
+
+
+@pytest.mark.parametrize(
+    "fields", [{"ref": "a\n:1"}, {"source": "dev"}, {"ref": "a:1", "destination": "x" * 129}]
+)
+def test_what_is_to_be_explained_is_checked(running: Any, fields: dict[str, str]) -> None:
+    stub, metadata = _stub(running)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.AuthCheck(pb.AuthCheckRequest(**fields), metadata=metadata, timeout=10)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_server_that_explains_nothing_allows_nothing(
+    running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert, "explained_of", lambda message: None)
+    with pytest.raises(RequestError, match=r"version 1\.2\.3\) can't explain"):
+        running.client().auth_check(PromotionRequest(("app:v1",), "prod"))
+
+
 def test_lists(running: Any) -> None:
     dev, prod = running.client().environments()
     assert (dev.name, dev.default_source, dev.may_promote) == ("dev", True, False)

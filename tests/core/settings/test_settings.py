@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgctl_core.errors import InvalidSetting
+from imgctl_core.rules import Rule
 from imgctl_core.settings import DEFAULT_GROUP, load_settings
 
 OIDC = {"OIDC_ISSUER_URL": "https://dex.example.com", "OIDC_AUDIENCE": "https://imgctl"}
@@ -73,6 +74,26 @@ def test_the_file_has_what_needs_more_than_one_value(file: Path) -> None:
     assert set(settings.notifiers) == {"slack"}
 
 
+def test_rules_come_in_their_order_with_names_as_we_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "imgctl.toml"
+    path.write_text(
+        """
+        [[rules]]
+        kinds = ["spa"]
+        artifacts = ["shop", "blog-*"]
+        sources = ["Int"]
+        destinations = ["Prod_EU"]
+        groups = ["Web"]
+        [[rules]]
+        destinations = ["int"]
+        """
+    )
+    first, second = load_settings(config=path, environ=OIDC).rules
+    assert (first.kinds, first.artifacts) == (("spa",), ("shop", "blog-*"))
+    assert (first.sources, first.destinations, first.groups) == (("int",), ("prod-eu",), ("Web",))
+    assert second == Rule(destinations=("int",))
+
+
 def test_lists_in_variables_are_comma_separated_and_trimmed() -> None:
     settings = load_settings(environ={**OIDC, "OIDC_ALLOWED_GROUPS": " a , b,,c "})
     assert settings.oidc.allowed_groups == ("a", "b", "c")
@@ -127,6 +148,15 @@ def test_a_wrong_value_is_named_by_its_variable(environ: dict[str, str], text: s
         ("[environments.p]\nallowed_groups = ['']", "allowed_groups.*empty name", ""),
         ("[environments.p]\npromote_from = [' ']", "promote_from.*empty name", ""),
         ("[oidc]\nallowed_groups = ['a', '']", "OIDC_ALLOWED_GROUPS.*empty name", ""),
+        ("[[rules]]\nkind = ['spa']", "rule 1 .*unknown key 'kind'", "'kinds'"),
+        ("[[rules]]\ngroups = ['a']\n[[rules]]\ngroup = ['a']", "rule 2 .*'group'", "'groups'"),
+        ("[[rules]]\ngroups = []", "rule 1 .*groups is set but empty", ""),
+        ("[[rules]]\ngroups = ['a', ' ']", "rule 1 .*groups has an empty name", ""),
+        ("[[rules]]\nkinds = 'spa'", "rule 1 .*kinds .*tuple", ""),
+        ("[[rules]]\nkinds = [1]", "rule 1 .*kinds .*string", ""),
+        ("[[rules]]", "rule 1 .*says nothing", ""),
+        ("[rules]\ngroups = ['a']", "tables of a list", r"[[rules]]"),
+        ("rules = 1", "tables of a list", r"[[rules]]"),
         ("server = 1", r"\[server\]", ""),
         ("[server", "no TOML", ""),
     ],

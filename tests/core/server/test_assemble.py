@@ -1,0 +1,98 @@
+"""What the settings say about trust reaches the parts that act on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from imgctl_core.errors import InvalidSetting, NotAuthorized, TokenRefused
+from imgctl_core.models import Actor
+from imgctl_core.server.assemble import Assembly, assemble, configure_plugins
+from imgctl_core.settings import load_settings
+from imgctl_core.testing.issuer import Issuer, User
+
+AUDIENCE = "https://imgctl.example.com"
+
+Make = Callable[..., Assembly]
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with Issuer(users={"alice": User(groups=("eng",))}) as issuer:
+        yield issuer
+
+
+@pytest.fixture
+def make(tmp_path: Path, issuer: Issuer) -> Iterator[Make]:
+    """Assemble a server from a settings file and variables."""
+    with ExitStack() as stack:
+
+        def made(file: str = "", **variables: str) -> Assembly:
+            config = tmp_path / "imgctl.toml"
+            config.write_text(file)
+            environ = {
+                "OIDC_ISSUER_URL": issuer.url,
+                "OIDC_AUDIENCE": AUDIENCE,
+                "OIDC_ALLOWED_GROUPS": "eng",
+                "IMGCTL_REGISTRY_DEV": "127.0.0.1:1",
+                "IMGCTL_REGISTRY_PROD": "127.0.0.1:2",
+                "IMGCTL_AUDIT_LOG": str(tmp_path / "audit.jsonl"),
+                **variables,
+            }
+            settings = load_settings(config=config, environ=environ)
+            parts = assemble(settings, configure_plugins(settings))
+            stack.callback(parts.close)
+            return parts
+
+        yield made
+
+
+def test_authorized_parties(make: Make, issuer: Issuer) -> None:
+    verifier = make(OIDC_AUTHORIZED_PARTIES="cli, bot").verifier
+    assert verifier.verify(issuer.token(audience=[AUDIENCE, "cli"])).name == "alice"
+    for audience in ([AUDIENCE, "other"], AUDIENCE):
+        with pytest.raises(TokenRefused):
+            verifier.verify(issuer.token(audience=audience))
+
+
+def test_any_party_by_default(make: Make, issuer: Issuer) -> None:
+    verifier = make().verifier
+    assert verifier.verify(issuer.token(audience=[AUDIENCE, "other"])).name == "alice"
+    assert verifier.verify(issuer.token(audience=AUDIENCE)).name == "alice"
+
+
+@pytest.mark.parametrize(("variables", "stale"), [({}, 3600), ({"OIDC_KEYS_MAX_STALE": "0"}, 0)])
+def test_how_long_keys_count_without_the_issuer(
+    make: Make, variables: dict[str, str], stale: int
+) -> None:
+    assert make(**variables).keys.freshness.stale == stale
+
+
+def test_rules_reach_the_policy(make: Make) -> None:
+    policy = make("[[rules]]\nkinds = ['image']\nartifacts = ['team/*']").policy
+    alice = Actor("https://dex", "alice", groups=("eng",))
+    asked = {"kind": "image", "source": "dev", "destination": "prod"}
+    policy.authorize(alice, name="team/app", **asked)
+    with pytest.raises(NotAuthorized, match="rule 1 is for other artifacts"):
+        policy.authorize(alice, name="app", **asked)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("destinations = ['prd']", "rule 1 names 'prd'"),
+        ("sources = ['dve']", "rule 1 names 'dve'"),
+        ("kinds = ['imge']", "rule 1 is for kind 'imge'"),
+    ],
+)
+def test_a_rule_about_nothing_there_is_an_error(make: Make, rule: str, message: str) -> None:
+    with pytest.raises(InvalidSetting, match=message) as wrong:
+        make(f"[[rules]]\n{rule}")
+    assert "did you mean" in wrong.value.fix
+
+
+def test_a_rule_about_a_kind_out_of_use_is_none(make: Make) -> None:
+    make("[[rules]]\nkinds = ['spa']\n[[rules]]\nkinds = ['image']", IMGCTL_PLUGINS_DISABLED="spa")
