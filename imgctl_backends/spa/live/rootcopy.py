@@ -32,7 +32,14 @@ class RootCopy:
         self._context = context
         self._comparer = Comparer(version, root, context, patience)
         pace = Pace(settings.concurrency, settings.copies_per_second)
-        self._copier = ServerSideCopier(version, root, pace, patience, tags=settings.copy_tags)
+        self._copier = ServerSideCopier(
+            version,
+            root,
+            pace,
+            patience,
+            tags=settings.copy_tags,
+            limit=settings.single_copy_limit,
+        )
 
     def look(self, files: Sequence[File]) -> Comparison:
         """Compare files with what the root has under their names, asking for each alone.
