@@ -1,5 +1,5 @@
 # Every target makes .venv and installs what it needs itself, once, and again when
-# pyproject.toml changes. PYTHON=… names the Python to use.
+# pyproject.toml or the lock changes. PYTHON=… names the Python to use.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -14,6 +14,8 @@ DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
 BUILD := .venv/.installed-build
 PROTO := .venv-proto/.installed-proto
+LOCK := .venv-lock/.installed-lock
+AUDIT := .venv-audit/.installed-audit
 
 # Whoever has everything has what the demo and a build need, too.
 READY_DEMO := $(or $(wildcard $(DEV)),$(DEMO))
@@ -22,8 +24,16 @@ READY_BUILD := $(or $(wildcard $(DEV)),$(BUILD))
 $(DEMO) $(DEV) $(BUILD): .venv/.installed-%: pyproject.toml
 	@.ci/venv.sh $*
 
+$(DEV): .ci/dev.lock
+
 $(PROTO): .ci/proto.py
 	@VENV=.venv-proto .ci/venv.sh proto
+
+$(LOCK):
+	@VENV=.venv-lock .ci/venv.sh lock
+
+$(AUDIT):
+	@VENV=.venv-audit .ci/venv.sh audit
 
 .PHONY: help
 help: ## Show this
@@ -57,6 +67,19 @@ proto: $(PROTO) ## Generate code from the .proto again
 docs: $(DEV) ## Write the reference pages that are told from the code
 	$(BIN)/python .ci/reference.py
 
+.PHONY: lock
+lock: $(LOCK) ## Write .ci/dev.lock anew, from what pyproject.toml allows
+	@.ci/lock.sh
+
+# CVE-2024-23342: signing with `ecdsa` can be timed. python-jose asks for the package, and
+# imgctl neither signs with it nor imports it: python-jose verifies by `cryptography`.
+ACCEPTED := CVE-2024-23342
+
+.PHONY: audit
+audit: $(AUDIT) ## Ask an advisory service about the packages in .ci/dev.lock
+	.venv-audit/bin/pip-audit --requirement .ci/dev.lock --require-hashes --disable-pip --strict \
+		--progress-spinner off $(ACCEPTED:%=--ignore-vuln %)
+
 # What is to be baked in goes through the environment, unexpanded and unechoed: a secret
 # may hold any character.
 BAKE := SERVER SOURCE DESTINATION DEX_URL CLIENT_ID CLIENT_SECRET AUDIENCE
@@ -82,7 +105,7 @@ peers: ## Install real servers and rival tools into .peers/, for tests and bench
 PART ?= all
 
 .PHONY: bench
-bench: $(DEV) ## Measure, into docs/benchmarks.md; PART=start, image or spa, WORK=large, RUNS=3
+bench: $(DEV) ## Measure, into docs/benchmarks.md; PART=start, auth, image or spa, WORK=large, RUNS=3
 	$(BIN)/python -m tests.bench $(PART) $(if $(RUNS),--runs $(RUNS)) $(WORK:%=--work %) $(BENCH_ARGS)
 
 .PHONY: version
@@ -104,4 +127,4 @@ clean: ## Remove what was built and what tools remembered
 
 .PHONY: distclean
 distclean: clean ## Remove the environments and the peers, too
-	rm -rf .venv .venv-proto .venv-lowest .peers
+	rm -rf .venv .venv-proto .venv-lowest .venv-lock .venv-audit .peers

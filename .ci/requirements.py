@@ -3,6 +3,8 @@
     requirements.py extras    what the project itself needs to be developed: its extras
     requirements.py dev       the rest of the dependency group `dev`
     requirements.py lowest    the lowest version allowed of everything users install
+    requirements.py unlocked  what is asked for and is not in .ci/dev.lock, on one line
+    requirements.py locked    why that lock is not for this Python; nothing when it is
 
 Old versions of pip and uv don't read dependency groups; every one of them reads this.
 """
@@ -16,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / ".ci" / "dev.lock"
 
 _SELF = re.compile(r"imgctl\[([^]]+)\]")
+_PYTHON = re.compile(r"Programming Language :: Python :: (3\.\d+)")
 _FLOOR = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*>=\s*([0-9][0-9.]*)")
 
 
@@ -51,13 +55,47 @@ def lowest(project: dict[str, Any]) -> list[str]:
     return pins
 
 
+def unlocked(project: dict[str, Any], lock: str) -> list[str]:
+    """Return the names of what is asked for and has no version in the lock."""
+    table = project["project"]
+    lines = [*table["dependencies"], *others(project)]
+    for extra in extras(project)[0].split(","):
+        lines += table["optional-dependencies"][extra]
+    there = {_normal(match[1]) for match in re.finditer(r"^([A-Za-z0-9._-]+)==", lock, re.M)}
+    return sorted({name for line in lines if (name := _name(line)) not in there})
+
+
+def unfit(project: dict[str, Any], version: tuple[int, int]) -> str:
+    """Return why the lock is not for this version of Python, or an empty text."""
+    lines = project["project"]["classifiers"]
+    ours = [match[1] for line in lines if (match := _PYTHON.fullmatch(line))]
+    mine = ".".join(map(str, version))
+    return "" if mine in ours else f"the lock is for Python {', '.join(ours)}, and this is {mine}"
+
+
+def _name(line: str) -> str:
+    return _normal(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0])
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _dev(project: dict[str, Any]) -> list[str]:
     lines: list[str] = project["dependency-groups"]["dev"]
     return lines
 
 
-if __name__ == "__main__":
+def main(what: str) -> str:
+    """Return what is asked for."""
     with (ROOT / "pyproject.toml").open("rb") as file:
-        document = tomllib.load(file)
-    answer = {"extras": extras, "dev": others, "lowest": lowest}[sys.argv[1]](document)
-    sys.stdout.write("\n".join(answer) + "\n")
+        project = tomllib.load(file)
+    if what == "unlocked":
+        return " ".join(unlocked(project, LOCK.read_text(encoding="utf-8")))
+    if what == "locked":
+        return unfit(project, sys.version_info[:2])
+    return "\n".join({"extras": extras, "dev": others, "lowest": lowest}[what](project))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(main(sys.argv[1]) + "\n")

@@ -2,10 +2,14 @@
 # Makes .venv and installs into it what a make target needs.
 #
 #   venv.sh demo    imgctl with the sandbox
-#   venv.sh dev     that, and everything for tests, lint and builds
+#   venv.sh dev     that, and everything for tests, lint and builds: exactly the files
+#                   that .ci/dev.lock has hashes of, unless IMGCTL_UNLOCKED=1 asks for the
+#                   newest, or this Python is none that the lock was made for
 #   venv.sh build   only what builds a wheel
 #   venv.sh proto   only what generates code from the .proto (in a VENV of its own: it
 #                   needs an older protobuf)
+#   venv.sh lock    only what writes .ci/dev.lock
+#   venv.sh audit   only what looks it up among known vulnerabilities
 #
 # Uses uv when it is on PATH, else python3's own venv and pip. PYTHON=… names the Python
 # to use, VENV=… another folder. Leaves .venv/.installed-<what> behind for make.
@@ -55,6 +59,23 @@ with_pip() {
     install() { "$python" -m pip install --quiet --disable-pip-version-check "$@"; }
 }
 
+install_locked() {
+    missing=$("$python" .ci/requirements.py unlocked)
+    [ -z "$missing" ] || die "pyproject.toml asks for what .ci/dev.lock has not: $missing" \
+        "Run: make lock"
+    # No wheel, no installation: what builds a package would come without a hash.
+    install --require-hashes --only-binary :all: --requirement .ci/dev.lock || die \
+        "The packages of .ci/dev.lock can't be installed: the reason is above." \
+        "IMGCTL_UNLOCKED=1 make … takes the newest that pyproject.toml allows, unchecked."
+    install --no-deps --no-build-isolation --editable .
+}
+
+install_unlocked() {
+    say "WARNING: $1: packages are installed without the lock and its hashes."
+    "$python" .ci/requirements.py dev >"$venv/dev.txt"
+    install --editable ".[$("$python" .ci/requirements.py extras)]" --requirement "$venv/dev.txt"
+}
+
 say "Setting up $venv for \`$what\`, once: this downloads packages and may take some minutes."
 if command -v uv >/dev/null 2>&1; then with_uv; else with_pip; fi
 
@@ -63,8 +84,14 @@ demo)
     install --editable '.[sandbox]'
     ;;
 dev)
-    "$python" .ci/requirements.py dev >"$venv/dev.txt"
-    install --editable ".[$("$python" .ci/requirements.py extras)]" --requirement "$venv/dev.txt"
+    locked=$("$python" .ci/requirements.py locked)
+    if [ -n "${IMGCTL_UNLOCKED:-}" ]; then
+        install_unlocked "IMGCTL_UNLOCKED is set"
+    elif [ -n "$locked" ]; then
+        install_unlocked "$locked"
+    else
+        install_locked
+    fi
     ;;
 build)
     install build
@@ -72,6 +99,12 @@ build)
 proto)
     "$python" .ci/proto.py --requirements >"$venv/proto.txt"
     install --requirement "$venv/proto.txt"
+    ;;
+lock)
+    install uv
+    ;;
+audit)
+    install pip-audit
     ;;
 *)
     die "venv.sh: no such set of packages: $what"

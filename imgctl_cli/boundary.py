@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -13,6 +12,7 @@ from imgctl_cli import exits
 from imgctl_cli.output import errors as show
 from imgctl_core.errors import ImgctlError, InternalError, InvalidSetting
 from imgctl_core.models import Failure
+from imgctl_core.text import one_line
 
 
 def report(error: Exception, argv: Sequence[str]) -> int:
@@ -21,7 +21,8 @@ def report(error: Exception, argv: Sequence[str]) -> int:
     if wants_traceback(argv):
         import traceback
 
-        traceback.print_exception(error, file=sys.stderr)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            click.echo(one_line(line), err=True)
     if isinstance(error, ImgctlError):
         show.failure(Failure.of(error), as_json=as_json)
         return exits.of_error(type(error))

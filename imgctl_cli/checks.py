@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imgctl_core.errors import InvalidReference, MissingEnvironment
-from imgctl_core.text import one_line
+from imgctl_core.validate import environment, reference
 
 
 def check_promotable(ref: str) -> None:
@@ -12,11 +12,11 @@ def check_promotable(ref: str) -> None:
     Raises:
         InvalidReference: it is empty, hides something, or has neither tag nor digest.
     """
-    _check_text(ref, "myapp:v1.0.0")
+    reference(ref, like="myapp:v1.0.0")
     if ":" not in ref and "@" not in ref:
         raise InvalidReference(
-            f"{one_line(ref)!r} has neither a tag nor a digest, and there is no default one",
-            fix=f"add one: {one_line(ref)}:v1.0.0, or {one_line(ref)}@sha256:…",
+            f"{ref!r} has neither a tag nor a digest, and there is no default one",
+            fix=f"add one: {ref}:v1.0.0, or {ref}@sha256:…",
         )
 
 
@@ -26,22 +26,11 @@ def check_activatable(ref: str) -> None:
     Raises:
         InvalidReference: it is empty, hides something, or has no kind.
     """
-    _check_text(ref, "spa:shop:1.4.2")
+    reference(ref, like="spa:shop:1.4.2")
     if ":" not in ref:
         raise InvalidReference(
-            f"{one_line(ref)!r} has no kind, and there is no default one for what goes live",
-            fix=f"add it: spa:{one_line(ref)}",
-        )
-
-
-def _check_text(ref: str, like: str) -> None:
-    shown = one_line(ref)
-    if not ref.strip():
-        raise InvalidReference("the ref is empty", fix=f"say what is meant: {like}")
-    if shown != ref:
-        raise InvalidReference(
-            f"{shown!r} is no ref: it has characters in it that can't be seen",
-            fix="type it by hand",
+            f"{ref!r} has no kind, and there is no default one for what goes live",
+            fix=f"add it: spa:{ref}",
         )
 
 
@@ -50,10 +39,11 @@ def require_destination(name: str) -> str:
 
     Raises:
         MissingEnvironment: there is none.
+        RequestError: no environment can have that name.
     """
     if not name:
         raise MissingEnvironment(
             "no destination is given",
             fix="pass --destination, or set IMGCTL_DEFAULT_DESTINATION",
         )
-    return name
+    return environment(name, "destination")

@@ -35,6 +35,7 @@ CONNECTION = (
     "audience",
     "audience_mode",
     "connector_id",
+    "rsa_sha1",
     "ca_file",
 )
 
@@ -58,6 +59,7 @@ class Connection:
     pubkey_file: Path | None
     username: str
     ca_file: Path | None
+    rsa_sha1: bool = True
 
     @classmethod
     def of(cls, values: Mapping[str, Value], notes: Notes) -> Connection:
@@ -75,7 +77,7 @@ class Connection:
             return Path(text(name)) if text(name) else None
 
         for name in ("server", "dex_url", "client_id"):
-            _require(values[name])
+            require(values[name])
         parse(Target(text("server"), path("ca_file")))
         if values["client_secret"].origin is Origin.FLAG:
             notes.say(
@@ -93,10 +95,30 @@ class Connection:
             pubkey_file=path("pubkey_file"),
             username=text("username"),
             ca_file=path("ca_file"),
+            rsa_sha1=text("rsa_sha1") == "yes",
+        )
+
+    @property
+    def login(self) -> LoginSettings:
+        """What a login for this server takes."""
+        from imgctl_core.client.login import LoginSettings
+
+        return LoginSettings(
+            dex_url=self.dex_url,
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            audience=self.audience,
+            audience_mode=self.audience_mode,
+            connector_id=self.connector_id,
+            pubkey_file=self.pubkey_file,
+            username=self.username,
+            ca_file=self.ca_file,
+            allow_rsa_sha1=self.rsa_sha1,
         )
 
 
-def _require(value: Value) -> None:
+def require(value: Value) -> None:
+    """Raise InvalidSetting unless the setting has a value."""
     if not value.text:
         setting = value.setting
         raise InvalidSetting(
@@ -142,21 +164,10 @@ class Session:
         # gRPC's core writes its own lines to stderr, unless told so before it is imported.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from imgctl_core.client.api import Client
-        from imgctl_core.client.login import LoginSettings
         from imgctl_core.client.target import Target
 
         self._notes = notes
-        self._login_settings = LoginSettings(
-            dex_url=connection.dex_url,
-            client_id=connection.client_id,
-            client_secret=connection.client_secret,
-            audience=connection.audience,
-            audience_mode=connection.audience_mode,
-            connector_id=connection.connector_id,
-            pubkey_file=connection.pubkey_file,
-            username=connection.username,
-            ca_file=connection.ca_file,
-        )
+        self._login_settings = connection.login
         self._since = time.time()
         self._token = log_in(self._login_settings, notes, use_cache=True)
         self._client = Client(Target(connection.server, connection.ca_file), lambda: self.token)

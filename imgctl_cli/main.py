@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "watch": ("imgctl_cli.commands.watch", "Follow a promotion to its end."),
     "cancel": ("imgctl_cli.commands.cancel", "Ask a running promotion to stop."),
     "manifest": ("imgctl_cli.commands.manifest", "Show what a promotion left, row by row."),
+    "login": ("imgctl_cli.commands.login", "Log in now, and show who you are."),
+    "logout": ("imgctl_cli.commands.logout", "Forget cached tokens."),
     "auth-check": ("imgctl_cli.commands.auth_check", "Show who you are to the server."),
     "environments": ("imgctl_cli.commands.environments", "List the server's environments."),
     "plugins": ("imgctl_cli.commands.plugins", "List the server's plugins."),

@@ -37,6 +37,8 @@ class ClientSetting:
     choices: tuple[str, ...] = ()
     path: bool = False
     secret: bool = False
+    #: Its flags are two, for `yes` and for `no`, and take no value.
+    switch: bool = False
 
 
 SETTINGS: Final = (
@@ -109,6 +111,15 @@ SETTINGS: Final = (
         "IMGCTL_CONNECTOR_ID",
         "The id of Dex's SSH connector.",
         default="ssh",
+    ),
+    ClientSetting(
+        "rsa_sha1",
+        ("--rsa-sha1", "--no-rsa-sha1"),
+        "IMGCTL_RSA_SHA1",
+        "Whether RSA keys may log in: Dex takes their signatures with SHA-1 only.",
+        default="yes",
+        choices=("yes", "no"),
+        switch=True,
     ),
     ClientSetting(
         "ca_file",
@@ -184,6 +195,17 @@ def setting_options(*names: str) -> Callable[[F], F]:
 
 
 def _option(setting: ClientSetting) -> Callable[[F], F]:
+    if setting.switch:
+        return click.option(
+            "/".join(setting.flags),
+            setting.name,
+            envvar=setting.variable,
+            show_envvar=True,
+            default=setting.default == "yes",
+            show_default=True,
+            callback=_as_word,
+            help=setting.help,
+        )
     return click.option(
         *setting.flags,
         setting.name,
@@ -195,6 +217,10 @@ def _option(setting: ClientSetting) -> Callable[[F], F]:
         metavar="FILE" if setting.path else None,
         help=setting.help,
     )
+
+
+def _as_word(_ctx: click.Context, _param: click.Parameter, on: bool) -> str:
+    return "yes" if on else "no"
 
 
 def values(ctx: click.Context) -> dict[str, Value]:
@@ -221,7 +247,8 @@ def _value(ctx: click.Context, setting: ClientSetting) -> Value:
 def _origin(ctx: click.Context, setting: ClientSetting) -> tuple[Origin, str]:
     source = ctx.get_parameter_source(setting.name)
     if source is ParameterSource.COMMANDLINE:
-        return Origin.FLAG, setting.flags[-1]
+        on = setting.switch and ctx.params[setting.name] == "yes"
+        return Origin.FLAG, setting.flags[0 if on else -1]
     if source is ParameterSource.ENVIRONMENT:
         return Origin.VARIABLE, setting.variable
     file = client_file(ctx)

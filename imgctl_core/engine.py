@@ -44,6 +44,7 @@ from imgctl_core.models import (
 )
 from imgctl_core.notify import Notifications
 from imgctl_core.outcomes import end_with_error, overall, planned, still_open
+from imgctl_core.peer import NOWHERE, Peer
 from imgctl_core.phases import STEPS
 from imgctl_core.resolve import Resolved, Resolver
 from imgctl_core.store import ItemRun, PromotionRun, PromotionStore
@@ -94,7 +95,7 @@ class Engine:
         self._slots = threading.Semaphore(max_promotions)
         self._draining = threading.Event()
 
-    def start(self, request: Request, actor: Actor, peer: str = "") -> Promotion:
+    def start(self, request: Request, actor: Actor, peer: Peer = NOWHERE) -> Promotion:
         """Start a promotion and return it as it stands. It goes on without the caller.
 
         The same request id from the same actor, for the same action, is the same promotion.
@@ -125,7 +126,7 @@ class Engine:
         return run.promotion()
 
     def plan(
-        self, request: Request, actor: Actor, cancel: CancelToken, peer: str = ""
+        self, request: Request, actor: Actor, cancel: CancelToken, peer: Peer = NOWHERE
     ) -> PlanReport:
         """Show what a promotion would do. Writes nothing but an audit record.
 
@@ -136,7 +137,7 @@ class Engine:
         return self._planned(request, actor, cancel, peer)[1]
 
     def export_plan(
-        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: Peer = NOWHERE
     ) -> tuple[PlanReport, Iterator[ManifestRow]]:
         """Do the same, and return the rows of the plans' manifests beside it.
 
@@ -219,7 +220,7 @@ class Engine:
             run.ended.wait(5.0)
         self._notifications.close(2.0)
 
-    def _authorize(self, request: Request, resolved: Resolved, actor: Actor, peer: str) -> None:
+    def _authorize(self, request: Request, resolved: Resolved, actor: Actor, peer: Peer) -> None:
         for _, item in resolved.items:
             kind, name = item.ref.kind, item.ref.name
             try:
@@ -240,7 +241,7 @@ class Engine:
                 raise
 
     def _new_run(
-        self, request: Request, resolved: Resolved, actor: Actor, peer: str
+        self, request: Request, resolved: Resolved, actor: Actor, peer: Peer
     ) -> PromotionRun:
         return PromotionRun(
             new_promotion_id(),
@@ -256,7 +257,7 @@ class Engine:
         )
 
     def _planned(
-        self, request: Request, actor: Actor, cancel: CancelToken, peer: str
+        self, request: Request, actor: Actor, cancel: CancelToken, peer: Peer
     ) -> tuple[PromotionRun, PlanReport]:
         resolved = self._resolver.resolve(request)
         self._authorize(request, resolved, actor, peer)
@@ -279,6 +280,7 @@ class Engine:
             own = (run.actor.issuer, run.actor.subject) == (actor.issuer, actor.subject)
             if own or self._policy.may_promote(actor, run.destination):
                 return run
+            self._journal.hidden(run, actor)
         raise PromotionNotFound(
             f"there is no promotion {promotion_id!r}",
             fix="check the id; a server forgets old promotions, its audit log does not",

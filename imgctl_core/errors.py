@@ -27,6 +27,7 @@
     │   ├── IssuerUnreachable
     │   ├── StreamCut               lost midway
     │   └── ServerBusy              no slot free
+    │       └── RateLimited         too many calls
     ├── PromotionError              the work itself went wrong
     │   ├── EndpointUnreachable     a registry, a bucket
     │   ├── EndpointDenied
@@ -240,6 +241,19 @@ class ServerBusy(Unreachable):
     """The server has no slot free."""
 
     reason = "SERVER_BUSY"
+
+
+class RateLimited(ServerBusy):
+    """Too many calls from one address or of one actor.
+
+    `wait` is how many seconds to wait before the next one, 0 when that is not known.
+    """
+
+    reason = "RATE_LIMITED"
+
+    def __init__(self, message: str, *, fix: str = "", id: str = "", wait: float = 0.0) -> None:
+        super().__init__(message, fix=fix, id=id)
+        self.wait = wait
 
 
 class PromotionError(ImgctlError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from imgctl_core.audit import AuditLog
@@ -19,6 +19,7 @@ from imgctl_core.models import (
     Promotion,
     Request,
 )
+from imgctl_core.peer import Peer
 from imgctl_core.resolve import Resolved
 from imgctl_core.store import PromotionRun
 
@@ -37,16 +38,17 @@ class Journal:
         self._owed: list[tuple[str, dict[str, JSON]]] = []
 
     def settle(self) -> None:
-        """Write what is owed from earlier.
+        """Write what is owed from earlier, and let the copies that count catch up.
 
         Raises:
-            AuditUnavailable: the log still can't be written.
+            AuditUnavailable: the log or one of those copies still can't be written.
         """
         with self._lock:
             while self._owed:
                 event, fields = self._owed[0]
                 self._log.record(event, fields, durable=True)
                 del self._owed[0]
+        self._log.settle()
 
     def requested(self, run: PromotionRun) -> None:
         """Record that writing is about to begin; it is on the disk when this returns.
@@ -66,12 +68,14 @@ class Journal:
             for item in run.items
         ]
         self._log.record("promotion.requested", fields, durable=True)
+        self._log.settle()
 
     def ended(self, run: PromotionRun, promotion: Promotion) -> Promotion:
         """Record an outcome and return the promotion with the log's head in it.
 
         The work is done, so a log that can't be written no longer changes the outcome:
-        the promotion says `audit_degraded`, and the record is owed.
+        the promotion says `audit_degraded`, and the record is owed. So it does when a copy
+        that counts lags behind; that one has the record before anything else is promoted.
         """
         outcome = promotion.outcome or Outcome.FAILED
         event = f"promotion.{outcome.value}"
@@ -93,55 +97,85 @@ class Journal:
             for before, item in zip(run.items, promotion.items, strict=True)
         ]
         try:
-            return replace(promotion, audit_head=self._log.record(event, fields, durable=True))
+            head = self._log.record(event, fields, durable=True)
         except AuditUnavailable as error:
             _LOG.error("%s is not in the audit log: %s", run.id, error)
             with self._lock:
                 self._owed.append((event, fields))
             return replace(promotion, audit_degraded=True)
+        try:
+            self._log.settle()
+        except AuditUnavailable as error:
+            _LOG.error("%s is not in every copy of the audit log: %s", run.id, error)
+            return replace(promotion, audit_head=head, audit_degraded=True)
+        return replace(promotion, audit_head=head)
 
     def planned(self, run: PromotionRun, outcome: Outcome) -> None:
         fields = self._about(run)
         fields["outcome"] = outcome.value
         fields["refs"] = list(run.request.refs)
+        fields["kinds"] = [*sorted({item.item.ref.kind for item in run.items})]
         self._quietly("plan.made", fields)
 
     def cancel_requested(self, run: PromotionRun, actor: Actor) -> None:
         fields: dict[str, JSON] = {"audit_id": run.id, "actor": actor_fields(actor)}
         self._quietly("promotion.cancel_requested", fields)
 
+    def hidden(self, run: PromotionRun, actor: Actor) -> None:
+        """Record that somebody asked for a promotion that is not theirs to see."""
+        fields: dict[str, JSON] = {
+            "audit_id": run.id,
+            "actor": actor_fields(actor),
+            "source": run.source,
+            "destination": run.destination,
+            "why": "not theirs to see, so they were told that there is none",
+        }
+        self._quietly("authz.denied", fields)
+
     def denied(
         self,
         request: Request,
         resolved: Resolved,
         actor: Actor,
-        peer: str,
+        peer: Peer,
         error: ImgctlError,
     ) -> None:
         fields: dict[str, JSON] = {
             "actor": actor_fields(actor),
-            "peer": peer,
+            **peer_fields(peer),
             "request_id": request.request_id,
             "action": request.action.value,
             "refs": list(request.refs),
+            "kinds": [*sorted({item.ref.kind for _, item in resolved.items})],
             "source": resolved.source,
             "destination": resolved.destination,
             "why": error.message,
         }
         self._quietly("authz.denied", fields)
 
-    def started(self, version: str, plugins: list[JSON], environments: Collection[str]) -> None:
-        """Record what is in charge from now on.
+    def started(self, fields: Mapping[str, JSON]) -> None:
+        """Record what is in charge from now on, and what a crash cut off before.
 
         Raises:
             AuditUnavailable: a server that can't write its log must not start.
         """
-        fields: dict[str, JSON] = {
-            "version": version,
-            "plugins": plugins,
-            "environments": list(environments),
-        }
-        self._log.record("server.started", fields)
+        self._log.record("server.started", fields, durable=True)
+        for entry in self._log.interrupted:
+            _LOG.warning(
+                "%s to %s was cut off: its outcome is not known; asking for the same again is safe",
+                entry.get("audit_id"),
+                entry.get("destination"),
+            )
+            self._log.record("promotion.interrupted", entry, durable=True)
+        self._log.settle()
+
+    def stopped(self) -> None:
+        """Record that this server ends, after what is owed."""
+        try:
+            self.settle()
+        except AuditUnavailable as error:
+            _LOG.error("the audit log lacks what happened last: %s", error)
+        self._quietly("server.stopped", {})
 
     def event(self, event: str, fields: Mapping[str, JSON]) -> None:
         """Record something that is no promotion."""
@@ -159,7 +193,7 @@ class Journal:
             "request_id": run.request.request_id,
             "action": run.action.value,
             "actor": actor_fields(run.actor),
-            "peer": run.peer,
+            **peer_fields(run.peer),
             "source": run.source,
             "destination": run.destination,
         }
@@ -175,6 +209,17 @@ def actor_fields(actor: Actor) -> dict[str, JSON]:
         "connector": actor.connector,
         "matched_group": actor.matched_group,
         "token_id": actor.token_id,
+        "token_expires_at": actor.expires_at.isoformat() if actor.expires_at else None,
+    }
+
+
+def peer_fields(peer: Peer) -> dict[str, JSON]:
+    """Return what the log says of where a call came from."""
+    return {
+        "peer": peer.address,
+        "protected": peer.protected,
+        "certificate": peer.certificate,
+        "client": peer.agent,
     }
 
 

@@ -38,7 +38,8 @@ from imgctl_core.suggest import nearest
 #: The kind of a reference that names none.
 DEFAULT_KIND = "image"
 
-_KIND_PREFIX = re.compile(r"([a-z][a-z0-9-]*):(.*)", re.ASCII | re.DOTALL)
+# As long as a kind can be: a longer word is no kind that nobody knows, but no kind.
+_KIND_PREFIX = re.compile(r"([a-z][a-z0-9-]{0,31}):(.*)", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Resolver:
         known = canonical_name(name)
         if known not in self._environments:
             raise EnvironmentNotFound(
-                f"there is no environment {name!r}", fix=nearest(known, self._environments)
+                f"there is no environment {name!a}", fix=nearest(known, self._environments)
             )
         return known
 

@@ -13,39 +13,23 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from imgctl_core.audit import default_audit_log
 from imgctl_core.errors import InvalidSetting
 from imgctl_core.hosts import is_loopback
+from imgctl_core.layers import Layers, Table, Words
 from imgctl_core.problems import Problem, most_telling
 from imgctl_core.suggest import nearest
+from imgctl_core.tables import AuditTable, LimitsTable
 
 #: The original tool's default. Nobody real is in it, so it lets nobody in.
 DEFAULT_GROUP = "engineering@example.com"
 
-_TABLES = ("server", "oidc", "environments", "plugins", "notifiers")
-
-
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part for part in (raw.strip() for raw in value.split(",")) if part)
-    return value
-
-
-#: A tuple of words: a list in the file, comma-separated in a variable.
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+_TABLES = ("server", "oidc", "audit", "limits", "environments", "plugins", "notifiers")
 
 
 def _named(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -59,74 +43,10 @@ def canonical_name(name: str) -> str:
     return name.strip().lower().replace("_", "-")
 
 
-@dataclass(frozen=True)
-class _Layers:
-    """Where the values of one table may come from."""
-
-    flags: Mapping[str, object]
-    variables: Mapping[str, str]
-    file: Mapping[str, object]
+_TableT = TypeVar("_TableT", bound=Table)
 
 
-class _VariableSource(PydanticBaseSettingsSource):
-    """Reads a table's environment variables; an empty one is an unset one."""
-
-    def __init__(self, settings_cls: type[_Table], variables: Mapping[str, str]) -> None:
-        super().__init__(settings_cls)
-        self._table = settings_cls
-        self._variables = variables
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        value = self._variables.get(self._table.variable(field_name))
-        keep_empty = field_name in self._table.empty_counts
-        return (value if value or keep_empty else None), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {
-            name: self.get_field_value(info, name)[0]
-            for name, info in self.settings_cls.model_fields.items()
-        }
-        return {name: value for name, value in found.items() if value is not None}
-
-
-class _Table(BaseSettings):
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
-
-    prefix: ClassVar[str]
-    #: Fields whose variable, set but empty, is not the same as unset.
-    empty_counts: ClassVar[frozenset[str]] = frozenset()
-
-    @classmethod
-    def variable(cls, name: str) -> str:
-        return cls.prefix + name.upper()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - pydantic-settings' own
-        layers: _Layers = init_settings.init_kwargs["layers"]
-        return (
-            InitSettingsSource(settings_cls, dict(layers.flags)),
-            _VariableSource(cls, layers.variables),
-            InitSettingsSource(settings_cls, dict(layers.file)),
-        )
-
-    @classmethod
-    def from_layers(cls, layers: _Layers) -> Self:
-        values: dict[str, Any] = {"layers": layers}
-        return cls(**values)
-
-
-_TableT = TypeVar("_TableT", bound=_Table)
-
-
-class ServerTable(_Table):
+class ServerTable(Table):
     """`[server]`: the process itself."""
 
     prefix = "IMGCTL_"
@@ -154,7 +74,7 @@ class ServerTable(_Table):
         return self
 
 
-class OidcTable(_Table):
+class OidcTable(Table):
     """`[oidc]`: who vouches for people, and which of them may come in."""
 
     prefix = "OIDC_"
@@ -184,7 +104,7 @@ class OidcTable(_Table):
         return _named(value)
 
 
-class PluginsTable(_Table):
+class PluginsTable(Table):
     """`[plugins]`: which plugins are loaded, and their own tables by kind."""
 
     prefix = "IMGCTL_PLUGINS_"
@@ -195,7 +115,17 @@ class PluginsTable(_Table):
     tables: Mapping[str, Mapping[str, object]] = Field(default_factory=dict)
 
 
-class EnvironmentTable(_Table):
+#: The tables whose every key has a variable, too.
+WITH_VARIABLES: Mapping[str, type[Table]] = {
+    "server": ServerTable,
+    "oidc": OidcTable,
+    "audit": AuditTable,
+    "limits": LimitsTable,
+    "plugins": PluginsTable,
+}
+
+
+class EnvironmentTable(Table):
     """`[environments.<name>]`: what is true of the place, and its endpoints by kind."""
 
     prefix = "IMGCTL_ENVIRONMENTS_"
@@ -227,6 +157,8 @@ class ServerSettings:
 
     server: ServerTable
     oidc: OidcTable
+    audit: AuditTable
+    limits: LimitsTable
     environments: Mapping[str, EnvironmentTable]
     plugins: PluginsTable
     notifiers: Mapping[str, Mapping[str, object]]
@@ -256,23 +188,27 @@ def load_settings(
     file = _read_file(path) if path else {}
     given = {key: value for key, value in (flags or {}).items() if value is not None}
 
-    def layers(table: str) -> _Layers:
+    def layers(table: str) -> Layers:
         prefix = f"{table}."
         own = {k.removeprefix(prefix): v for k, v in given.items() if k.startswith(prefix)}
-        return _Layers(own, variables, _table(file, table))
+        return Layers(own, variables, _table(file, table))
 
     plugins = layers("plugins")
     all_layers = {
         "server": layers("server"),
         "oidc": layers("oidc"),
-        "plugins": _Layers(plugins.flags, variables, _nested(plugins.file, "tables")),
+        "audit": layers("audit"),
+        "limits": layers("limits"),
+        "plugins": Layers(plugins.flags, variables, _nested(plugins.file, "tables")),
     }
     server = _build(ServerTable, all_layers["server"], "server")
     oidc = _build(OidcTable, all_layers["oidc"], "oidc")
+    audit = _build(AuditTable, all_layers["audit"], "audit")
+    limits = _build(LimitsTable, all_layers["limits"], "limits")
     plugin_table = _build(PluginsTable, all_layers["plugins"], "plugins")
     origins = {
         f"{table}.{name}": _origin(cls, name, all_layers[table], path)
-        for table, cls in (("server", ServerTable), ("oidc", OidcTable), ("plugins", PluginsTable))
+        for table, cls in WITH_VARIABLES.items()
         for name in cls.model_fields
     }
     warnings = []
@@ -283,6 +219,8 @@ def load_settings(
     return ServerSettings(
         server,
         oidc,
+        audit,
+        limits,
         _environments(_table(file, "environments")),
         plugin_table,
         {name: _as_table(t, f"notifiers.{name}") for name, t in _table(file, "notifiers").items()},
@@ -337,19 +275,19 @@ def _environments(tables: Mapping[str, object]) -> Mapping[str, EnvironmentTable
                 f"[{key}] in the settings file names an environment that is there already",
                 fix="case does not matter, and `-` and `_` are one: keep one of the two",
             )
-        layers = _Layers({}, {}, _nested(_as_table(raw, key), "endpoints"))
+        layers = Layers({}, {}, _nested(_as_table(raw, key), "endpoints"))
         found[canonical_name(name)] = _build(EnvironmentTable, layers, key)
     return found
 
 
-def _build(cls: type[_TableT], layers: _Layers, key: str) -> _TableT:
+def _build(cls: type[_TableT], layers: Layers, key: str) -> _TableT:
     try:
         return cls.from_layers(layers)
     except ValidationError as error:
         raise _explain(most_telling(error), cls, key) from None
 
 
-def _explain(problem: Problem, cls: type[_Table], key: str) -> InvalidSetting:
+def _explain(problem: Problem, cls: type[Table], key: str) -> InvalidSetting:
     name = problem.name.partition(".")[0]
     if problem.unknown:
         return InvalidSetting(
@@ -357,14 +295,14 @@ def _explain(problem: Problem, cls: type[_Table], key: str) -> InvalidSetting:
             fix=nearest(name, cls.model_fields),
         )
     what = f"{key}.{name}" if name else f"[{key}]"
-    if name and key in ("server", "oidc", "plugins"):
+    if name and key in WITH_VARIABLES:
         what = f"{cls.variable(name)} ({what} in the settings file)"
     if problem.missing:
         return InvalidSetting(f"{what} is required", fix=f"set {cls.variable(name)}")
     return InvalidSetting(f"{what}: {problem.message}")
 
 
-def _origin(cls: type[_Table], name: str, layers: _Layers, path: Path | None) -> str:
+def _origin(cls: type[Table], name: str, layers: Layers, path: Path | None) -> str:
     if name in layers.flags:
         return "flag"
     variable = cls.variable(name)

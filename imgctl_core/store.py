@@ -25,6 +25,7 @@ from imgctl_core.models import (
     PromotionRequest,
     Request,
 )
+from imgctl_core.peer import Peer
 from imgctl_core.steps import Steps
 
 #: What the manifests of all promotions that are kept may take together, packed, in bytes:
@@ -86,7 +87,7 @@ class PromotionRun:
     source: str
     destination: str
     actor: Actor
-    peer: str
+    peer: Peer
     items: tuple[ItemRun, ...]
     cancel: CancelToken = field(default_factory=CancelToken)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))

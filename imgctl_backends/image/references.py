@@ -79,5 +79,5 @@ def _refuse_host(text: str, named: str) -> None:
 
 
 def _quoted(text: str) -> str:
-    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    return ascii(shown) if not shown.isprintable() else f"'{shown}'"
+    # Escaped where it is not ASCII: a Cyrillic letter must not pass for the Latin one.
+    return ascii(text[:_SHOWN]) + "…" * (len(text) > _SHOWN)

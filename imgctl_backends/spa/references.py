@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from imgctl_core import ArtifactRef
 from imgctl_core.errors import EndpointFailed, InvalidReference, InvalidSetting
@@ -21,8 +22,10 @@ _BAD_STARTS: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _BAD_ENDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 _LONGEST_KEY: Final = 1024
-_DOTS: Final = re.compile(r"(?:^|/)\.\.?(?:/|$)")
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+# Some servers take a backslash for a slash.
+_DOTS: Final = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|\Z)")
+# Surrogates are no characters: nothing can be sent under such a name.
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,12 @@ def parse(text: str) -> ArtifactRef:
     shown = f"spa:{text[:200]}"
     if not colon or not version:
         raise InvalidReference(
-            f"{shown!r} names no version", fix="write spa:<name>:<version>, as in spa:shop:v1.4.2"
+            f"{shown!a} names no version", fix="write spa:<name>:<version>, as in spa:shop:v1.4.2"
         )
     _check_name(name, shown)
     if not is_version(version):
         raise InvalidReference(
-            f"{shown!r} has no valid version in it: a version begins with a letter or digit "
+            f"{shown!a} has no valid version in it: a version begins with a letter or digit "
             "and holds letters, digits, '.', '_', '+' and '-', at most 128 of them",
             fix="write spa:<name>:<version>, as in spa:shop:v1.4.2",
         )
@@ -85,7 +88,7 @@ def is_version(text: str) -> bool:
 def _check_name(name: str, shown: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidReference(
-            f"{shown!r} has no valid name in it: a name is lower-case letters, digits and '-'",
+            f"{shown!a} has no valid name in it: a name is lower-case letters, digits and '-'",
             fix="write spa:<name>:<version>, as in spa:shop:v1.4.2",
         )
 
@@ -142,7 +145,7 @@ def relative_key(key: str, place: Place) -> str:
     relative = key.removeprefix(place.prefix)
     if not key.startswith(place.prefix):
         problem = f"it is not under {place.prefix}"
-    elif _DOTS.search(relative):
+    elif _DOTS.search(relative) or ("%" in relative and _DOTS.search(unquote(relative))):
         problem = "it has '.' or '..' as a part"
     elif _CONTROL.search(key):
         problem = "it has control characters in it"
@@ -151,6 +154,6 @@ def relative_key(key: str, place: Place) -> str:
     else:
         return relative
     raise EndpointFailed(
-        f"{place} lists the key {key[:200]!r}, which is refused: {problem}",
+        f"{place} lists the key {key[:200]!a}, which is refused: {problem}",
         fix=f"rename or remove that object at the {place.role}",
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from imgctl_cli import exits
+from imgctl_cli.auditfilter import Filter, refs_of
 from imgctl_cli.main import HelpfulGroup
 from imgctl_cli.options import output_options
 from imgctl_cli.output import json
@@ -17,14 +18,21 @@ from imgctl_core import audit
 from imgctl_core.models import JSON
 from imgctl_core.text import one_line
 
-_file_option = click.option(
-    "--file",
-    type=click.Path(path_type=Path),
-    envvar="IMGCTL_AUDIT_LOG",
-    show_envvar=True,
-    metavar="FILE",
-    help="The audit log; by default $XDG_STATE_HOME/imgctl/audit.jsonl.",
-)
+_TIME = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"))
+
+
+def _files(function: Callable[..., int]) -> Callable[..., int]:
+    """Let a command take the log's files: as arguments, or the one log by option."""
+    arguments = click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="FILES")
+    option = click.option(
+        "--file",
+        type=click.Path(path_type=Path),
+        envvar="IMGCTL_AUDIT_LOG",
+        show_envvar=True,
+        metavar="FILE",
+        help="The audit log; by default $XDG_STATE_HOME/imgctl/audit.jsonl.",
+    )
+    return arguments(option(function))
 
 
 @click.group("audit", cls=HelpfulGroup)
@@ -33,40 +41,39 @@ def command() -> None:
 
 
 @command.command("show")
-@_file_option
+@_files
 @click.option("--event", metavar="NAME", help="Only these events; 'promotion.*' for all such.")
 @click.option("--actor", metavar="TEXT", help="Only of actors whose name, email or subject it is.")
-@click.option("--id", "promotion", metavar="ID", help="Only of this promotion.")
+@click.option("--promotion", "--id", "promotion", metavar="ID", help="Only of this promotion.")
+@click.option("--ref", metavar="REF", help="Only about this reference; 'app:*' for all such.")
+@click.option("--kind", metavar="KIND", help="Only about artifacts of this kind.")
+@click.option("--environment", metavar="NAME", help="Only from it or to it.")
 @click.option("--destination", "-d", metavar="NAME", help="Only of promotions to it.")
 @click.option(
     "--since",
-    type=click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")),
+    type=_TIME,
     metavar="TIME",
     help="Only from then on, UTC: 2026-10-01 or 2026-10-01T08:00:00.",
 )
+@click.option("--until", type=_TIME, metavar="TIME", help="Only before then, UTC.")
 @click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only the last N.")
 @output_options
 def show(
+    files: tuple[Path, ...],
     file: Path | None,
-    event: str | None,
-    actor: str | None,
-    promotion: str | None,
-    destination: str | None,
     since: datetime | None,
+    until: datetime | None,
     last: int | None,
     output: str,
+    **wanted: str | None,
 ) -> int:
-    """Show the records of an audit log, oldest first."""
-    start = since.replace(tzinfo=UTC) if since else None
-    chosen: Iterable[Mapping[str, JSON]] = (
-        record
-        for record in audit.read(_path(file))
-        if _event_is(record, event)
-        and _actor_is(record, actor)
-        and (promotion is None or record.get("audit_id") == promotion)
-        and (destination is None or record.get("destination") == destination)
-        and (start is None or _time(record) >= start)
-    )
+    """Show the records of an audit log, oldest first.
+
+    FILES are the files that it was before and the one that it is, the oldest first.
+    """
+    passes = Filter(since=_utc(since), until=_utc(until), **wanted)
+    records = audit.read(*_paths(files, file))
+    chosen: Iterable[Mapping[str, JSON]] = (record for record in records if passes(record))
     if last is not None:
         chosen = deque(chosen, maxlen=last)
     if output == "json":
@@ -78,7 +85,7 @@ def show(
 
 
 @command.command("verify")
-@_file_option
+@_files
 @click.option(
     "--expect-head",
     metavar="HASH",
@@ -86,15 +93,19 @@ def show(
     help="A hash that must be in the log: one kept elsewhere shows that no tail was cut off.",
 )
 @output_options
-def verify(file: Path | None, expect_head: str, output: str) -> int:
-    """Check that no record of an audit log was changed, moved, added or taken out."""
-    path = _path(file)
-    result = audit.verify(path, expect_head.strip().lower())
+def verify(files: tuple[Path, ...], file: Path | None, expect_head: str, output: str) -> int:
+    """Check that no record of an audit log was changed, moved, added or taken out.
+
+    FILES are the files that it was before and the one that it is, the oldest first.
+    """
+    paths = _paths(files, file)
+    result = audit.verify(*paths, expect_head=expect_head.strip().lower())
     if output == "json":
         click.echo(
             json.document(
                 {
                     "sound": not result.problems,
+                    "first": result.first,
                     "records": result.records,
                     "head": result.head,
                     "problems": list(result.problems),
@@ -102,45 +113,21 @@ def verify(file: Path | None, expect_head: str, output: str) -> int:
             )
         )
     elif result.problems:
-        click.echo(f"not sound: {one_line(str(path))}")
+        click.echo(f"not sound: {', '.join(one_line(str(path)) for path in paths)}")
         for problem in result.problems:
             click.echo(f"  {one_line(problem)}")
     else:
-        click.echo(f"sound: {result.records} records, head {result.head}")
+        before = f" from number {result.first} on" if result.first > 1 else ""
+        click.echo(f"sound: {result.records} records{before}, head {result.head}")
     return exits.FAILED if result.problems else exits.OK
 
 
-def _path(file: Path | None) -> Path:
-    if file is not None:
-        return file
-    return audit.default_audit_log()
+def _paths(files: tuple[Path, ...], file: Path | None) -> tuple[Path, ...]:
+    return files or ((file or audit.default_audit_log()),)
 
 
-def _event_is(record: Mapping[str, JSON], wanted: str | None) -> bool:
-    event = str(record.get("event"))
-    if wanted is None:
-        return True
-    return event.startswith(wanted[:-1]) if wanted.endswith("*") else event == wanted
-
-
-def _actor_is(record: Mapping[str, JSON], wanted: str | None) -> bool:
-    if wanted is None:
-        return True
-    actor = record.get("actor")
-    return isinstance(actor, dict) and wanted in (
-        actor.get("name"),
-        actor.get("email"),
-        actor.get("sub"),
-    )
-
-
-def _time(record: Mapping[str, JSON]) -> datetime:
-    """Return when a record was written; one that doesn't say so passes every filter."""
-    try:
-        moment = datetime.fromisoformat(str(record.get("ts")))
-    except ValueError:
-        return datetime.max.replace(tzinfo=UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment else None
 
 
 def _line(record: Mapping[str, JSON]) -> Iterator[str]:
@@ -154,11 +141,7 @@ def _line(record: Mapping[str, JSON]) -> Iterator[str]:
 
 
 def _about(record: Mapping[str, JSON]) -> Iterator[str]:
-    refs = record.get("refs")
-    items = record.get("items")
-    if isinstance(items, list):
-        refs = [item.get("ref") for item in items if isinstance(item, dict)]
-    if isinstance(refs, list) and refs:
+    if refs := refs_of(record):
         yield ", ".join(str(ref) for ref in refs)
     if record.get("destination"):
         yield f"{record.get('source') or '?'} -> {record['destination']}"

@@ -15,6 +15,7 @@ from imgctl_cli.connection import Connection, Session, connection_options
 from imgctl_cli.options import Notes, output_options
 from imgctl_cli.release import Release, read_release
 from imgctl_cli.settings import ClientCommand, Origin, Value, setting_options, values
+from imgctl_core import validate
 from imgctl_core.models import OnConflict, PlanReport, PromotionRequest
 
 if TYPE_CHECKING:
@@ -136,15 +137,17 @@ def _request(release: Release, settings: Mapping[str, Value]) -> PromotionReques
     Raises:
         InvalidReference: a ref can't be one of any kind.
         MissingEnvironment: there is no destination.
+        RequestError: an environment can't be one, or there are too many refs.
     """
     for ref in release.refs:
         check_promotable(ref)
-    return PromotionRequest(
+    request = PromotionRequest(
         refs=release.refs,
         source=_end(settings["source"], release.source),
         destination=require_destination(_end(settings["destination"], release.destination)),
         request_id=running.new_request_id(),
     )
+    return validate.promotion(request)
 
 
 def _planning(request: PromotionRequest, plan_out: Path | None) -> Callable[[Client], PlanReport]:

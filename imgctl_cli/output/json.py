@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from imgctl_core.models import (
     JSON,
@@ -22,6 +23,9 @@ from imgctl_core.models import (
     PluginInfo,
     Promotion,
 )
+
+if TYPE_CHECKING:
+    from imgctl_core.client.login import Token
 
 SCHEMA_VERSION = 1
 
@@ -74,6 +78,20 @@ def auth(report: AuthReport) -> str:
             "server_version": report.server_version,
         }
     )
+
+
+def login(token: Token, *, show_token: bool) -> str:
+    """Return what a token says of itself; the token itself only when it was asked for."""
+    fields: dict[str, JSON] = {
+        "subject": token.text("sub"),
+        "name": token.text("name"),
+        "email": token.text("email"),
+        "groups": list(token.groups),
+        "audiences": list(token.audiences),
+        "expires_at": _time(token.expires),
+        "issuer": token.text("iss"),
+    }
+    return document({"token": token.value, **fields} if show_token else fields)
 
 
 def plugins(infos: Iterable[PluginInfo]) -> str:

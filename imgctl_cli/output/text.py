@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from imgctl_cli.display import size, span
 from imgctl_core.models import (
@@ -18,6 +19,9 @@ from imgctl_core.models import (
     Promotion,
 )
 from imgctl_core.text import one_line
+
+if TYPE_CHECKING:
+    from imgctl_core.client.login import Token
 
 #: Steps of one item that a plan shows; builds have thousands.
 _STEPS = 20
@@ -95,6 +99,26 @@ def auth(report: AuthReport, now: datetime) -> Iterator[str]:
         ("may promote to", ", ".join(report.destinations) or "nothing"),
         ("server version", report.server_version),
     ]
+    yield from _facts(rows)
+
+
+def login(token: Token, now: datetime) -> Iterator[str]:
+    """Yield what a token says of itself."""
+    who = token.text("email") or token.text("name") or token.text("sub")
+    yield f"logged in as {one_line(who)}"
+    yield from _facts(
+        [
+            ("name", token.text("name")),
+            ("subject", token.text("sub")),
+            ("issuer", token.text("iss")),
+            ("groups", ", ".join(token.groups) or "none"),
+            ("for", ", ".join(token.audiences)),
+            ("expires", _expiry(token.expires, now)),
+        ]
+    )
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"  {name + ':':<16}{one_line(text)}" for name, text in rows if text)
 
 

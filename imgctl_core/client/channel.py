@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from imgctl_core._version import __version__
 from imgctl_core.client.target import Endpoint, Target
 from imgctl_core.errors import InvalidSetting
 
@@ -48,9 +49,10 @@ def _credentials(target: Target, endpoint: Endpoint) -> grpc.ChannelCredentials:
     return grpc.local_channel_credentials(kind)
 
 
-def _options(target: Target, endpoint: Endpoint) -> list[tuple[str, int]]:
+def _options(target: Target, endpoint: Endpoint) -> list[tuple[str, int | str]]:
     milliseconds = max(1, int(target.timeout * 1000))
     return [
+        ("grpc.primary_user_agent", f"imgctl/{__version__}"),
         ("grpc.max_send_message_length", MAX_REQUEST),
         ("grpc.max_receive_message_length", MAX_RESPONSE),
         ("grpc.max_metadata_size", MAX_METADATA),

@@ -10,6 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from imgctl_core import validate
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core.errors import InternalError
 from imgctl_core.manifest import line
@@ -56,9 +57,10 @@ def promote_request(request: PromotionRequest) -> pb.PromoteRequest:
     """Return the message for a request of exactly one reference.
 
     Raises:
+        RequestError: it holds something that no request may hold.
         ValueError: it has none or several.
     """
-    (ref,) = request.refs
+    (ref,) = validate.promotion(request).refs
     return pb.PromoteRequest(
         ref=ref,
         source=request.source,
@@ -69,6 +71,7 @@ def promote_request(request: PromotionRequest) -> pb.PromoteRequest:
 
 
 def start_request(request: PromotionRequest) -> pb.StartPromotionRequest:
+    validate.promotion(request)
     return pb.StartPromotionRequest(
         refs=request.refs,
         source=request.source,
@@ -82,6 +85,7 @@ def start_request(request: PromotionRequest) -> pb.StartPromotionRequest:
 
 
 def plan_request(request: PromotionRequest) -> pb.PlanPromotionRequest:
+    validate.promotion(request)
     return pb.PlanPromotionRequest(
         refs=request.refs,
         source=request.source,
@@ -93,6 +97,7 @@ def plan_request(request: PromotionRequest) -> pb.PlanPromotionRequest:
 
 
 def start_activation_request(request: ActivationRequest) -> pb.StartActivationRequest:
+    validate.activation(request)
     return pb.StartActivationRequest(
         ref=request.ref,
         environment=request.environment,
@@ -103,6 +108,7 @@ def start_activation_request(request: ActivationRequest) -> pb.StartActivationRe
 
 
 def plan_activation_request(request: ActivationRequest) -> pb.PlanActivationRequest:
+    validate.activation(request)
     return pb.PlanActivationRequest(
         ref=request.ref, environment=request.environment, previous=request.previous
     )

@@ -16,8 +16,11 @@ from imgctl_core.client.sshkeys import default_public_key, in_home, read_key_lin
 from imgctl_core.client.tokencache import TokenCache, default_directory, entry_name
 from imgctl_core.client.tokens import AUDIENCE_MODES, LoginSettings, Token
 from imgctl_core.errors import InvalidSetting
+from imgctl_core.text import one_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imgctl_core.client.dex import Dex, Provider
     from imgctl_core.client.sshkeys import Signer
 
@@ -61,10 +64,33 @@ def login(
     return token
 
 
-def logout(settings: LoginSettings) -> bool:
-    """Forget the cached token of these settings. Return whether there was one."""
-    cache, name = _place(_complete(settings))
-    return cache.drop(name)
+def logout(
+    issuer: str = "", audience: str = "", *, everything: bool = False, cache_dir: Path | None = None
+) -> int:
+    """Forget the cached tokens of an issuer for an audience, whichever key and client got them.
+
+    `everything` forgets all that is in the cache, whoever it is from. Returns how many
+    tokens there were. A token that was shown or sent stays good until it expires: Dex
+    can't take it back.
+
+    Raises:
+        InvalidSetting: the cache can't be read or a token in it can't be removed.
+    """
+    directory = str(cache_dir) if cache_dir else default_directory()
+    issuer = issuer.rstrip("/")
+
+    def meant(token: Token) -> bool:
+        ours = token.text("iss").rstrip("/") == issuer and audience in token.audiences
+        return everything or ours
+
+    try:
+        return TokenCache(directory).forget(meant)
+    except OSError as error:
+        raise InvalidSetting(
+            f"the cached tokens in {one_line(directory)} can't be removed:"
+            f" {error.strerror or error}",
+            fix="remove that folder by hand",
+        ) from None
 
 
 def _complete(settings: LoginSettings) -> LoginSettings:

@@ -2,7 +2,7 @@
 
 A file holds one token and nothing else. It is used only when it is a plain file of our
 own that nobody else may read, in a directory of our own; anything else is treated as if it
-were not there. Nothing here ever stops a login.
+were not there. Nothing here ever stops a login; only a logout that fails says so.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from imgctl_core.client.tokens import LoginSettings, Token, read_token
 
@@ -20,6 +21,7 @@ EARLY = 60.0
 """Seconds before its end from which on a token is not used any more."""
 
 _MAX_FILE = 64 * 1024
+_ENTRY = re.compile(r"[0-9a-f]{64}\.jwt|\.[0-9a-f]{64}\.jwt\.[0-9a-f]{16}", re.ASCII)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -77,14 +79,26 @@ class TokenCache:
             return False
         return True
 
-    def drop(self, name: str) -> bool:
-        """Forget the token of that name. Return whether there was one."""
-        try:
-            with self._open() as directory:
-                os.unlink(name, dir_fd=directory)
-        except OSError:
-            return False
-        return True
+    def forget(self, meant: Callable[[Token], bool]) -> int:
+        """Remove the tokens that are meant, and return how many that were.
+
+        What can't be used goes in any case: what an interrupted write left behind, and
+        files that others may read.
+
+        Raises:
+            OSError: the directory can't be read, or a file not removed.
+        """
+        gone = 0
+        # Nothing was cached, or somebody else logs out just now.
+        missing = contextlib.suppress(FileNotFoundError)
+        with missing, self._open() as directory:
+            for name in filter(_ENTRY.fullmatch, os.listdir(directory)):  # noqa: PTH208 - an open one
+                token = _held(directory, name)
+                if token is None or meant(token):
+                    with missing:
+                        os.unlink(name, dir_fd=directory)
+                        gone += name.endswith(".jwt")
+        return gone
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[int]:
@@ -99,6 +113,13 @@ class TokenCache:
             yield directory
         finally:
             os.close(directory)
+
+
+def _held(directory: int, name: str) -> Token | None:
+    try:
+        return read_token(_read(directory, name))
+    except (OSError, ValueError):
+        return None
 
 
 def _read(directory: int, name: str) -> str:

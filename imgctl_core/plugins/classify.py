@@ -26,6 +26,7 @@ RESERVED_FAMILIES = frozenset(
         "CONFIG",
         "TLS",
         "AUDIENCE",
+        "LIMITS",
     }
 )
 

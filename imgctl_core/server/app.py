@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import grpc
 
 from imgctl_core._proto import imgctl_pb2_grpc
-from imgctl_core.errors import InvalidSetting
 from imgctl_core.server.binding import Binding
 from imgctl_core.server.health import Health
 from imgctl_core.server.interceptors import AuthInterceptor, ErrorInterceptor
 from imgctl_core.server.limits import Capacity, channel_options
+from imgctl_core.server.listening import bind
 from imgctl_core.server.ports import Admission, Audit, Catalogue, Engine, Verifier
+from imgctl_core.server.rates import Rates
 from imgctl_core.server.records import Records
 from imgctl_core.server.servicer import Servicer
-from imgctl_core.server.tls import RenewingCertificate
 
 #: How long calls that are being served get to finish, in seconds, once nothing is promoted.
 GRACE = 5.0
@@ -103,6 +98,7 @@ def create_server(
     policy: Admission,
     *,
     audit: Audit,
+    rates: Rates | None = None,
     ready: Callable[[], bool] = lambda: True,
     max_promotions: int = 8,
     version: str = "",
@@ -116,6 +112,7 @@ def create_server(
         verifier: says whose token it is.
         policy: says who may come in.
         audit: writes a record to the audit log.
+        rates: how often a peer and an actor may call; by default without a limit.
         ready: whether tokens can be checked; health says SERVING only then.
         max_promotions: how many promotions run at once, which sets the number of threads.
         version: the server's own version, told to whoever asks who they are.
@@ -134,7 +131,11 @@ def create_server(
         interceptors=[
             ErrorInterceptor(),
             AuthInterceptor(
-                verifier, policy, records, insecure_plaintext=binding.insecure_plaintext
+                verifier,
+                policy,
+                records,
+                rates=rates,
+                insecure_plaintext=binding.insecure_plaintext,
             ),
         ],
         options=channel_options(),
@@ -146,61 +147,9 @@ def create_server(
     )
     server.add_generic_rpc_handlers((health.handler(),))
     try:
-        bound = _bind(server, binding)
+        bound = bind(server, binding)
     except BaseException:
         server.stop(None)
         pool.shutdown(wait=False)
         raise
     return Server(server, pool, bound, engine, health)
-
-
-def _bind(server: grpc.Server, binding: Binding) -> Binding:
-    try:
-        if binding.path is not None:
-            with _private_socket(binding.path):
-                server.add_secure_port(
-                    binding.address, grpc.local_server_credentials(grpc.LocalConnectionType.UDS)
-                )
-            return binding
-        if binding.tls is not None:
-            port = server.add_secure_port(
-                binding.address, RenewingCertificate(binding.tls).credentials()
-            )
-        elif binding.local:
-            # Speaks plain HTTP/2 and turns away connections that are not local.
-            port = server.add_secure_port(
-                binding.address, grpc.local_server_credentials(grpc.LocalConnectionType.LOCAL_TCP)
-            )
-        else:
-            port = server.add_insecure_port(binding.address)
-    except RuntimeError:
-        raise InvalidSetting(
-            f"the bind address {binding.address} can't be bound: it is in use, or not this"
-            " machine's, or not ours to use",
-            fix="stop what listens there, or choose another --bind-address",
-        ) from None
-    return replace(binding, port=port)
-
-
-@contextmanager
-def _private_socket(path: Path) -> Iterator[None]:
-    """Let a socket be made at `path` that nobody but us may open.
-
-    gRPC takes a socket away from whoever listens on it, so that is asked first; and the
-    mode must be right from the beginning, which only the umask can do.
-    """
-    if path.exists():
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(path))
-            except OSError:
-                pass
-            else:
-                raise InvalidSetting(
-                    f"another server listens on {path}", fix="stop it, or choose another path"
-                )
-    before = os.umask(0o177)
-    try:
-        yield
-    finally:
-        os.umask(before)

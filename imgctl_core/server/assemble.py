@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
+
+from pydantic import BaseModel
 
 from imgctl_core._version import __version__
 from imgctl_core.audit import AuditLog
+from imgctl_core.audit.copies import Copy
+from imgctl_core.audit.sinks import StandardOutput, Syslog, SyslogAddress
 from imgctl_core.auth.jwks import JwksCache
 from imgctl_core.auth.policy import EnvironmentRules, Policy
 from imgctl_core.auth.tokens import JoseTokenVerifier
 from imgctl_core.catalogue import Catalogue
 from imgctl_core.engine import Engine
-from imgctl_core.errors import InvalidSetting
+from imgctl_core.errors import AuditUnavailable, InvalidSetting
 from imgctl_core.journal import Journal
 from imgctl_core.models import JSON
 from imgctl_core.notifier import Notifier
@@ -61,6 +68,7 @@ class Assembly:
                 promoter.close()
             except Exception:  # noqa: BLE001 - a plugin's bug must not keep the log open
                 _LOG.exception("promoter %s failed to close", kind)
+        self.journal.stopped()
         self.audit.close()
 
 
@@ -110,7 +118,7 @@ def assemble(settings: ServerSettings, plugins: Plugins) -> Assembly:
         max_lifetime=oidc.max_token_lifetime,
     )
     allow_replace = frozenset(name for name, t in environments.items() if t.allow_replace)
-    audit = AuditLog(settings.server.audit_log)
+    audit = open_audit_log(settings)
     journal = Journal(audit)
     resolver = Resolver(
         plugins.promoters,
@@ -134,8 +142,68 @@ def assemble(settings: ServerSettings, plugins: Plugins) -> Assembly:
         environments=plugins.environments,
         default_source=settings.server.default_source,
     )
-    journal.started(__version__, _plugin_fields(plugins), plugins.environments)
+    try:
+        journal.started(_started_fields(settings, plugins))
+    except AuditUnavailable:
+        audit.close()
+        raise
     return Assembly(engine, catalogue, journal, policy, verifier, keys, audit, plugins.promoters)
+
+
+def open_audit_log(settings: ServerSettings) -> AuditLog:
+    """Open the audit log and begin its copies.
+
+    Raises:
+        AuditUnavailable: it can't be written, or another process writes it.
+    """
+    table, copies = settings.audit, []
+    if table.stdout:
+        required = "stdout" in table.required
+        copies.append(Copy("stdout", StandardOutput(), required=required))
+    if table.syslog:
+        address = SyslogAddress.parse(table.syslog)
+        required = "syslog" in table.required
+        sink = Syslog(address, table.syslog_facility)
+        copies.append(Copy(str(address), sink, required=required))
+    try:
+        return AuditLog(settings.server.audit_log, max_bytes=table.max_bytes, copies=copies)
+    except AuditUnavailable:
+        for copy in copies:
+            copy.close(0)
+        raise
+
+
+def _started_fields(settings: ServerSettings, plugins: Plugins) -> dict[str, JSON]:
+    return {
+        "version": __version__,
+        "settings_sha256": _fingerprint(settings, plugins),
+        "bind_address": settings.server.bind_address,
+        "plugins": _plugin_fields(plugins),
+        "environments": list(plugins.environments),
+    }
+
+
+def _fingerprint(settings: ServerSettings, plugins: Plugins) -> str:
+    """Return a hash that changes when the settings do. No secret goes into it.
+
+    What belongs to plugins comes in as they understood it: secrets are masked in there.
+    """
+    raw = ("plugins", "notifiers", "variables", "origins", "warnings")
+    understood = {
+        **{f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in raw},
+        "endpoints": {kind: dict(p.endpoints) for kind, p in plugins.promoters.items()},
+        "notifiers": sorted(plugins.notifiers),
+    }
+    text = json.dumps(understood, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude={"endpoints"})
+    if is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in fields(value)}
+    return sorted(map(str, value)) if isinstance(value, AbstractSet) else str(value)
 
 
 def _check_names(settings: ServerSettings, environments: list[str]) -> None:

@@ -6,17 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import unquote
 
+import grpc
+
 from imgctl_core.models import Actor
+from imgctl_core.peer import Peer
+
+#: Longest name kept that a program gives itself.
+MAX_AGENT: Final = 120
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The actor, admitted, and the network address the call came from."""
+    """The actor, admitted, and where the call came from."""
 
     actor: Actor
-    peer: str
+    peer: Peer
 
 
 _CALLER: ContextVar[Caller] = ContextVar("imgctl_caller")
@@ -41,6 +48,20 @@ def serving(caller: Caller) -> Iterator[None]:
         yield
     finally:
         _CALLER.reset(token)
+
+
+def peer_of(context: grpc.ServicerContext) -> Peer:
+    """Return where a call comes from, by what gRPC knows of its connection."""
+    # The stubs say bytes; gRPC gives lists of them.
+    auth: Any = context.auth_context()
+    agents = [value for key, value in context.invocation_metadata() if key == "user-agent"]
+    return Peer(
+        peer_address(context.peer()),
+        # By gRPC's own word for it.
+        auth.get("security_level") == [b"TSI_PRIVACY_AND_INTEGRITY"],
+        b", ".join(auth.get("x509_subject", ())).decode("utf-8", "replace"),
+        str(agents[0])[:MAX_AGENT] if agents else "",
+    )
 
 
 def peer_address(peer: str) -> str:

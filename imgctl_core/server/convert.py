@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from imgctl_core import validate
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core.errors import RequestError
 from imgctl_core.models import (
@@ -26,7 +27,6 @@ from imgctl_core.models import (
     PromotionRequest,
     Step,
 )
-from imgctl_core.server import validate
 
 #: Steps sent of one plan, over all its items; the rest become one step that counts them.
 MAX_STEPS: Final = 10_000
@@ -58,16 +58,17 @@ def request_of(
     own_id = ""
     if isinstance(message, pb.PromoteRequest | pb.StartPromotionRequest):
         own_id = message.request_id
-    return PromotionRequest(
-        refs=validate.references(refs),
-        destination=validate.environment(message.destination, "destination"),
-        source=validate.environment(message.source, "source"),
+    request = PromotionRequest(
+        refs=tuple(refs),
+        destination=message.destination,
+        source=message.source,
         on_conflict=_ON_CONFLICT[message.on_conflict],
-        request_id=validate.request_id(own_id),
+        request_id=own_id,
         fail_fast=isinstance(message, pb.StartPromotionRequest) and message.fail_fast,
         deep=not isinstance(message, pb.PromoteRequest) and message.deep,
-        options=validate.options({} if isinstance(message, pb.PromoteRequest) else message.options),
+        options={} if isinstance(message, pb.PromoteRequest) else dict(message.options),
     )
+    return validate.promotion(request)
 
 
 def activation_of(
@@ -79,13 +80,14 @@ def activation_of(
         RequestError: a field holds something that no request may hold.
     """
     started = message if isinstance(message, pb.StartActivationRequest) else None
-    return ActivationRequest(
-        ref=validate.reference(message.ref, like="spa:shop:1.4.2"),
-        environment=validate.environment(message.environment, "environment"),
+    request = ActivationRequest(
+        ref=message.ref,
+        environment=message.environment,
         previous=message.previous,
         wait=started is not None and started.wait,
-        request_id=validate.request_id(started.request_id if started is not None else ""),
+        request_id=started.request_id if started is not None else "",
     )
+    return validate.activation(request)
 
 
 def promotion(record: Promotion) -> pb.Promotion:

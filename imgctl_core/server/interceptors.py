@@ -21,14 +21,17 @@ from imgctl_core.errors import (
     IssuerUnreachable,
     NotAuthenticated,
     NotAuthorized,
+    RateLimited,
 )
 from imgctl_core.hosts import is_loopback
 from imgctl_core.ids import new_incident_id
 from imgctl_core.models import Actor
+from imgctl_core.peer import Peer
 from imgctl_core.server import status
-from imgctl_core.server.caller import Caller, peer_address, peer_host, serving
+from imgctl_core.server.caller import Caller, peer_host, peer_of, serving
 from imgctl_core.server.limits import MAX_TOKEN
 from imgctl_core.server.ports import Admission, Verifier
+from imgctl_core.server.rates import Rates
 from imgctl_core.server.records import Records
 
 _LOG = logging.getLogger("imgctl.server")
@@ -78,8 +81,10 @@ class AuthInterceptor(grpc.ServerInterceptor):
         policy: Admission,
         records: Records,
         *,
+        rates: Rates | None = None,
         insecure_plaintext: bool = False,
     ) -> None:
+        self._rates = rates or Rates()
         self._verifier = verifier
         self._policy = policy
         self._records = records
@@ -112,10 +117,16 @@ class AuthInterceptor(grpc.ServerInterceptor):
             NotAuthenticated: we can't know; the text never says why.
             NotAuthorized: we know, and they may not use this server.
             IssuerUnreachable: tokens can't be checked now.
+            RateLimited: this peer, or this actor, calls too often.
         """
-        peer = peer_address(context.peer())
+        peer = peer_of(context)
         try:
-            self._check_channel(context, peer)
+            self._rates.peer(peer_host(peer.address))
+        except RateLimited:
+            self._records.limited(method, peer, None)
+            raise
+        try:
+            self._check_channel(peer)
             token = _bearer(context)
         except _Refused as refused:
             self._records.authn_denied(method, peer, refused.cause)
@@ -123,6 +134,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
         actor: Actor | None = None
         try:
             actor = self._verifier.verify(token)
+            self._rates.actor(actor.issuer, actor.subject)
             return Caller(self._policy.admit(actor), peer)
         except NotAuthenticated:
             self._records.authn_denied(method, peer, "token refused")
@@ -130,15 +142,18 @@ class AuthInterceptor(grpc.ServerInterceptor):
         except NotAuthorized as error:
             self._records.authz_denied(method, peer, actor, error)
             raise
+        except RateLimited:
+            self._records.limited(method, peer, actor)
+            raise
         except IssuerUnreachable:
             _LOG.warning("%s: the issuer's keys are not known, so no token can be checked", method)
             raise
 
-    def _check_channel(self, context: grpc.ServicerContext, peer: str) -> None:
+    def _check_channel(self, peer: Peer) -> None:
         """Refuse what came in clear over a network, even if the port was opened for it."""
-        if self._plaintext or not in_clear(context) or is_loopback(peer_host(peer)):
+        if self._plaintext or peer.protected or is_loopback(peer_host(peer.address)):
             return
-        _LOG.warning("a call from %s came in clear and was refused", peer)
+        _LOG.warning("a call from %s came in clear and was refused", peer.address)
         raise _Refused(
             "in clear",
             NotAuthenticated(
@@ -153,13 +168,6 @@ class _Refused(Exception):
         super().__init__(cause)
         self.cause = cause
         self.error = error
-
-
-def in_clear(context: grpc.ServicerContext) -> bool:
-    """Return whether nothing protects the connection, by gRPC's own word for it."""
-    # The stubs say bytes; gRPC gives a list of them.
-    level: Any = context.auth_context().get("security_level", b"")
-    return bool(level != [b"TSI_PRIVACY_AND_INTEGRITY"])
 
 
 def _bearer(context: grpc.ServicerContext) -> str:

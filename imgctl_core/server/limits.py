@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,17 @@ MANIFEST_SECONDS: Final = 600.0
 
 #: Seconds after its time is up in which a call may still end by itself.
 _GRACE: Final = 5.0
+
+#: How long a connection may take to become one, in seconds: the handshake of TLS and the
+#: preface of HTTP/2. Whoever begins and goes on too slowly is put out.
+HANDSHAKE_SECONDS: Final = 10.0
+
+#: Connections held open at once, where the process may open enough files. Each is one; so
+#: are the connections to registries and buckets, for which as many are left.
+MAX_CONNECTIONS: Final = 4000
+
+#: File descriptors that the process asks the system for.
+MAX_FILES: Final = 2 * MAX_CONNECTIONS
 
 #: Threads beyond those that long calls can take: health, auth checks and other short calls.
 HEADROOM: Final = 8
@@ -139,6 +151,8 @@ def channel_options() -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", MAX_METADATA),
         ("grpc.absolute_max_metadata_size", MAX_METADATA),
         ("grpc.max_concurrent_streams", 100),
+        ("grpc.max_allowed_incoming_connections", _connections()),
+        ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_SECONDS * 1000)),
         ("grpc.max_connection_idle_ms", 10 * 60 * 1000),
         # No grace is set for connections past their age: a watch lasts as long as it must.
         ("grpc.max_connection_age_ms", 60 * 60 * 1000),
@@ -150,3 +164,24 @@ def channel_options() -> list[tuple[str, int]]:
         # take that for abuse and close the connection.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 20 * 1000),
     ]
+
+
+def _connections() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, soft // 2)
+
+
+def raise_file_limit(wanted: int = MAX_FILES) -> int:
+    """Let the process open that many files, as far as the system allows, and return how many.
+
+    Systems begin with 1,024 for the sake of programs that use select(), which ours don't.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (ValueError, OSError):
+        return soft
+    return allowed

@@ -21,6 +21,7 @@ from imgctl_core.models import (
     PromotionRequest,
     Request,
 )
+from imgctl_core.peer import NOWHERE, Peer
 
 #: Writes one record to the audit log: the event's name and its fields.
 Audit = Callable[[str, Mapping[str, JSON]], object]
@@ -52,16 +53,16 @@ class Admission(Protocol):
 class Engine(Protocol):
     """Does the promoting and the activating. Every method may raise typed errors."""
 
-    def start(self, request: Request, actor: Actor, peer: str = "") -> Promotion:
+    def start(self, request: Request, actor: Actor, peer: Peer = NOWHERE) -> Promotion:
         """Check the request, start it in a thread of its own and return at once."""
 
     def plan(
-        self, request: Request, actor: Actor, cancel: CancelToken, peer: str = ""
+        self, request: Request, actor: Actor, cancel: CancelToken, peer: Peer = NOWHERE
     ) -> PlanReport:
         """Find out what a promotion or an activation would do."""
 
     def export_plan(
-        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: Peer = NOWHERE
     ) -> tuple[PlanReport, Iterator[ManifestRow]]:
         """The same, and the rows of the plans, which are made as they are asked for."""
 

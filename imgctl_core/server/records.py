@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from imgctl_core.errors import AuditUnavailable, ImgctlError
-from imgctl_core.journal import actor_fields
+from imgctl_core.journal import actor_fields, peer_fields
 from imgctl_core.models import JSON, Actor
+from imgctl_core.peer import Peer
 from imgctl_core.server.caller import Caller, peer_host
 from imgctl_core.server.ports import Audit
 
@@ -54,22 +55,33 @@ class Records:
         self._audit = audit
         self._unknown = Sampler(clock)
         self._unwelcome = Sampler(clock)
+        self._hasty = Sampler(clock)
 
-    def authn_denied(self, method: str, peer: str, cause: str) -> None:
+    def authn_denied(self, method: str, peer: Peer, cause: str) -> None:
         """Note that somebody without a good token was turned away. `cause` is our word."""
-        fields: dict[str, JSON] = {"method": method, "peer": peer, "cause": cause}
+        fields: dict[str, JSON] = {"method": method, "cause": cause}
         self._denied("authn.denied", self._unknown, peer, fields)
 
-    def authz_denied(self, method: str, peer: str, actor: Actor | None, error: ImgctlError) -> None:
+    def authz_denied(
+        self, method: str, peer: Peer, actor: Actor | None, error: ImgctlError
+    ) -> None:
         """Note that somebody whom we know was turned away."""
         fields: dict[str, JSON] = {
             "method": method,
-            "peer": peer,
             "actor": actor_fields(actor) if actor is not None else None,
             "reason": error.reason,
             "message": error.message,
         }
         self._denied("authz.denied", self._unwelcome, peer, fields)
+
+    def limited(self, method: str, peer: Peer, actor: Actor | None) -> None:
+        """Note that a peer, or an actor where one is given, called too often."""
+        fields: dict[str, JSON] = {
+            "method": method,
+            "actor": actor_fields(actor) if actor is not None else None,
+            "cause": "too many calls",
+        }
+        self._denied("server.limited", self._hasty, peer, fields)
 
     def auth_checked(self, caller: Caller) -> None:
         """Note that somebody asked who they are.
@@ -77,14 +89,15 @@ class Records:
         Raises:
             AuditUnavailable: it can't be written, which is what the caller should hear.
         """
-        self._audit("auth.checked", {"peer": caller.peer, "actor": actor_fields(caller.actor)})
+        fields = {**peer_fields(caller.peer), "actor": actor_fields(caller.actor)}
+        self._audit("auth.checked", fields)
 
-    def _denied(self, event: str, sampler: Sampler, peer: str, fields: Mapping[str, JSON]) -> None:
-        skipped = sampler.take(peer_host(peer))
+    def _denied(self, event: str, sampler: Sampler, peer: Peer, fields: Mapping[str, JSON]) -> None:
+        skipped = sampler.take(peer_host(peer.address))
         if skipped is None:
             return
         try:
-            self._audit(event, {**fields, "skipped_before": skipped})
+            self._audit(event, {**fields, **peer_fields(peer), "skipped_before": skipped})
         except AuditUnavailable as error:
             # They are turned away all the same.
             _LOG.error("%s not recorded: %s", event, error.message)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from imgctl_core._version import __version__
+from imgctl_core.errors import AuditUnavailable
 from imgctl_core.server.app import Server, create_server
 from imgctl_core.server.assemble import Assembly, assemble, configure_plugins
 from imgctl_core.server.binding import Binding
+from imgctl_core.server.limits import MAX_FILES, raise_file_limit
+from imgctl_core.server.rates import Buckets, Rates
 from imgctl_core.server.signals import StopSignals
 from imgctl_core.settings import ServerSettings
 
@@ -34,12 +38,14 @@ def serve(settings: ServerSettings) -> int:
     """
     for warning in (*settings.warnings, *check_binding(settings)):
         _LOG.warning("%s", warning)
+    if (files := raise_file_limit()) < MAX_FILES:
+        _LOG.warning("only %d files may be open at once: raise the limit (ulimit -n)", files)
     parts = assemble(settings, configure_plugins(settings))
     try:
         server = server_of(settings, parts)
         gc.set_threshold(_COLLECT_AFTER)
         parts.keys.start()
-        return run_server(server)
+        return run_server(server, on_hangup=lambda: follow_rotation(parts))
     finally:
         parts.close()
 
@@ -50,6 +56,7 @@ def server_of(settings: ServerSettings, parts: Assembly) -> Server:
     Raises:
         InvalidSetting: the address can't be bound, or the certificate is no good.
     """
+    limits = settings.limits
     return create_server(
         Binding.of(settings.server),
         parts.engine,
@@ -57,6 +64,10 @@ def server_of(settings: ServerSettings, parts: Assembly) -> Server:
         parts.verifier,
         parts.policy,
         audit=parts.audit.record,
+        rates=Rates(
+            Buckets(limits.peer_rate, limits.peer_burst),
+            Buckets(limits.actor_rate, limits.actor_burst),
+        ),
         ready=lambda: parts.keys.ready,
         max_promotions=settings.server.max_promotions,
         version=__version__,
@@ -86,13 +97,27 @@ def check_binding(settings: ServerSettings) -> tuple[str, ...]:
     return Binding.of(settings.server).check()
 
 
-def run_server(server: Server, *, drain_seconds: float = DRAIN_SECONDS) -> int:
+def follow_rotation(parts: Assembly) -> None:
+    """Begin a new audit log now if the old one was moved away, as logrotate does."""
+    try:
+        parts.audit.follow()
+    except AuditUnavailable as error:
+        _LOG.error("%s", error.message)
+
+
+def run_server(
+    server: Server,
+    *,
+    drain_seconds: float = DRAIN_SECONDS,
+    on_hangup: Callable[[], None] = lambda: None,
+) -> int:
     """Serve until SIGTERM or SIGINT, drain, and return the exit code 0.
 
     A second signal ends the process at once, as it would without us: a promotion that is
-    killed leaves nothing half-visible. Call this in the main thread.
+    killed leaves nothing half-visible. At a SIGHUP `on_hangup` is called, if
+    no terminal hung up. Call this in the main thread.
     """
-    with StopSignals() as signals:
+    with StopSignals(on_hangup) as signals:
         server.start()
         _LOG.info("serving on %s", server.address)
         signals.wait()

@@ -11,7 +11,7 @@ from typing import Final
 
 import grpc
 
-from imgctl_core import errors
+from imgctl_core import errors, validate
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core._proto import imgctl_pb2_grpc
 from imgctl_core.context import CancelToken
@@ -26,7 +26,7 @@ from imgctl_core.models import (
     PromotionRequest,
     Request,
 )
-from imgctl_core.server import convert, validate
+from imgctl_core.server import convert
 from imgctl_core.server.caller import Caller, current
 from imgctl_core.server.limits import (
     MANIFEST_SECONDS,

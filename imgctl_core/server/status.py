@@ -1,8 +1,9 @@
 """THE table of errors on the wire, both ways: error class <-> google.rpc.Status.
 
 A status carries one google.rpc.ErrorInfo: `reason` is the error's own, `domain` is
-"imgctl", and `metadata` has `fix` and `id` where there are any. The client reads this
-module too, and only when a call failed; google.rpc is imported no earlier than that.
+"imgctl", and `metadata` has `fix` and `id` where there are any. A limit on calls adds a
+google.rpc.RetryInfo: how long to wait. The client reads this module too, and only when a
+call failed; google.rpc is imported no earlier than that.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ CODES: dict[type[ImgctlError], grpc.StatusCode] = {
     errors.IssuerUnreachable: _Code.UNAVAILABLE,
     errors.StreamCut: _Code.UNAVAILABLE,
     errors.ServerBusy: _Code.RESOURCE_EXHAUSTED,
+    errors.RateLimited: _Code.RESOURCE_EXHAUSTED,
     errors.PromotionError: _Code.FAILED_PRECONDITION,
     errors.EndpointUnreachable: _Code.UNAVAILABLE,
     errors.EndpointDenied: _Code.FAILED_PRECONDITION,
@@ -100,7 +102,6 @@ def nearest(code: grpc.StatusCode) -> type[ImgctlError]:
 
 def to_status(error: ImgctlError) -> grpc.Status:
     """Return what `ServicerContext.abort_with_status` takes."""
-    from google.protobuf import any_pb2
     from google.rpc import error_details_pb2, status_pb2
     from grpc_status import rpc_status
 
@@ -108,44 +109,49 @@ def to_status(error: ImgctlError) -> grpc.Status:
     for key, text in (("fix", error.fix), ("id", error.id)):
         if text:
             info.metadata[key] = _shortened(text)
-    detail = any_pb2.Any()
-    detail.Pack(info)
     status = status_pb2.Status(
-        code=code_for(type(error)).value[0], message=_shortened(error.message), details=[detail]
+        code=code_for(type(error)).value[0], message=_shortened(error.message)
     )
+    status.details.add().Pack(info)
+    if isinstance(error, errors.RateLimited):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(int(error.wait * 1e9))
+        status.details.add().Pack(retry)
     return rpc_status.to_status(status)
 
 
 def from_call(call: grpc.Call) -> ImgctlError | None:
     """Return the typed error of a failed call, None when the server sent none of ours."""
-    info = _error_info(call)
+    info, wait = _details(call)
     if info is None:
         return None
     cls = errors.error_for(info.reason) or nearest(call.code())
-    return cls(
-        call.details() or "the server gave no reason",
-        fix=info.metadata.get("fix", ""),
-        id=info.metadata.get("id", ""),
-    )
+    message = call.details() or "the server gave no reason"
+    fix, id = info.metadata.get("fix", ""), info.metadata.get("id", "")
+    if cls is errors.RateLimited:
+        return errors.RateLimited(message, fix=fix, id=id, wait=wait)
+    return cls(message, fix=fix, id=id)
 
 
-def _error_info(call: grpc.Call) -> ErrorInfo | None:
+def _details(call: grpc.Call) -> tuple[ErrorInfo | None, float]:
+    """Return what came with a status: our own word of it, and how long to wait."""
     from google.protobuf.message import DecodeError
     from google.rpc import error_details_pb2
     from grpc_status import rpc_status
 
+    ours, wait = None, 0.0
     try:
         status = rpc_status.from_call(call)
-        if status is None:
-            return None
-        for detail in status.details:
-            info = error_details_pb2.ErrorInfo()
+        for detail in status.details if status is not None else ():
+            info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
             if detail.Unpack(info) and info.domain == DOMAIN:
-                return info
+                ours = info
+            elif detail.Unpack(retry):
+                wait = retry.retry_delay.ToNanoseconds() / 1e9
     except (ValueError, DecodeError):
         # Something between us and the server wrote a status of its own.
-        return None
-    return None
+        return None, 0.0
+    return ours, wait
 
 
 def _shortened(text: str) -> str:

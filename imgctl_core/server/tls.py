@@ -21,6 +21,9 @@ from imgctl_core.errors import InvalidSetting
 _LOG = logging.getLogger("imgctl.server")
 _SOON = timedelta(days=14)
 
+#: A certificate that runs out soon is told of in the log again after this.
+_REMIND = timedelta(days=1)
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -103,6 +106,7 @@ class RenewingCertificate:
         self._lock = threading.Lock()
         self._seen = self._stamp()
         self._material = load(paths)
+        self._reminded = datetime.now(UTC)
 
     def credentials(self) -> grpc.ServerCredentials:
         return grpc.dynamic_ssl_server_credentials(
@@ -118,6 +122,7 @@ class RenewingCertificate:
         files' times.
         """
         with self._lock:
+            self._remind(datetime.now(UTC))
             stamp = self._stamp()
             if stamp == self._seen:
                 return None
@@ -129,6 +134,13 @@ class RenewingCertificate:
                 return None
         _LOG.info("TLS certificate renewed, valid until %s", self._material.expires)
         return self._material.configuration()
+
+    def _remind(self, now: datetime) -> None:
+        # What is wrong when the server starts, the start itself tells.
+        if now - self._reminded >= _REMIND:
+            self._reminded = now
+            for warning in self._material.warnings(now):
+                _LOG.warning("%s, and nobody has renewed it", warning)
 
     def _stamp(self) -> tuple[object, ...]:
         return tuple(

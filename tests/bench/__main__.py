@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from tests.bench import start
+from tests.bench import auth, start
 from tests.bench.image import tools as image_tools
 from tests.bench.image import works as image_works
 from tests.bench.image.world import ImageWorld
@@ -32,6 +32,7 @@ from tests.bench.world import World
 
 _PARTS: Final = {
     "start": ("How fast the command line starts", tuple(start.COMPARISONS)),
+    "auth": ("What knowing who calls costs", auth.WORKS),
     "image": ("Copying images", tuple(image_works.WORKS)),
     "spa": ("Copying SPA builds", tuple(spa_works.WORKS)),
 }
@@ -87,6 +88,13 @@ def _start(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
 
 
 @contextmanager
+def _auth(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
+    with tempfile.TemporaryDirectory(prefix="imgctl-bench-", dir=options.folder) as folder:
+        runs = options.runs or auth.RUNS
+        yield {}, lambda _: auth.measure(Path(folder), runs, options.scale, _say)
+
+
+@contextmanager
 def _image(options: argparse.Namespace) -> Iterator[tuple[_About, Measure]]:
     image_tools.check_programs()
     with _world(ImageWorld, options.folder) as world:
@@ -132,7 +140,7 @@ def _in(bench: B, works: Mapping[str, Callable[[B], WorkResult]]) -> Measure:
     return measure
 
 
-_MEASURES: Final = {"start": _start, "image": _image, "spa": _spa}
+_MEASURES: Final = {"start": _start, "auth": _auth, "image": _image, "spa": _spa}
 
 
 def _commit() -> str:

@@ -39,7 +39,7 @@ _HEADER: Final = (
 
 _HEAD: Final = """# Benchmarks
 
-Written by `make bench`. `make bench PART=start`, `image` or `spa` measures one part, and
+Written by `make bench`. `make bench PART=start`, `auth`, `image` or `spa` measures one part, and
 `WORK=files` one work of it; the programs come from `make peers`. Every table is of one run on
 one machine, in which all tools took turns; medians are compared, because another machine changes
 all times but hardly their ratios. "The service" is the registries or the S3 server, whose CPU is

@@ -113,6 +113,7 @@ class TestVerify:
         assert answer == {
             "schema_version": 1,
             "sound": True,
+            "first": 1,
             "records": 6,
             "head": head,
             "problems": [],

@@ -45,7 +45,7 @@ def test_every_setting_is_shown_with_its_built_in_value(show: Any) -> None:
     assert list(rows) == [
         "server", "source", "destination", "dex_url", "client_id", "client_secret",
         "client_secret_file", "pubkey_file", "username", "audience", "audience_mode",
-        "connector_id", "ca_file",
+        "connector_id", "rsa_sha1", "ca_file",
     ]  # fmt: skip
     assert {row["origin"] for row in rows.values()} == {"built-in"}
     given = {name: row["value"] for name, row in rows.items() if row["value"]}
@@ -54,6 +54,7 @@ def test_every_setting_is_shown_with_its_built_in_value(show: Any) -> None:
         "audience": "https://localhost",
         "audience_mode": "audience",
         "connector_id": "ssh",
+        "rsa_sha1": "yes",
     }
 
 
@@ -71,6 +72,7 @@ def test_the_names_of_the_variables_are_the_contract() -> None:
         "audience": "IMGCTL_AUDIENCE",
         "audience_mode": "IMGCTL_AUDIENCE_MODE",
         "connector_id": "IMGCTL_CONNECTOR_ID",
+        "rsa_sha1": "IMGCTL_RSA_SHA1",
         "ca_file": "IMGCTL_CA_FILE",
     }
 
@@ -92,7 +94,9 @@ def test_flag_over_environment_over_file_over_baked_over_built_in(
     assert server("-s", "flag:4") == ("flag:4", "flag", "--server")
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+@pytest.mark.parametrize(
+    "setting", [each for each in SETTINGS if not each.switch], ids=lambda setting: setting.name
+)
 def test_every_setting_can_be_given_in_each_way(
     setting: Any, show: Any, monkeypatch: pytest.MonkeyPatch, config_file: WriteConfig
 ) -> None:
@@ -111,6 +115,25 @@ def test_every_setting_can_be_given_in_each_way(
     assert shown() == mask(second)
     for flag in setting.flags:
         assert shown(flag, third) == mask(third)
+
+
+@pytest.mark.parametrize("setting", [each for each in SETTINGS if each.switch], ids=str)
+def test_every_switch_can_be_set_in_each_way(
+    setting: Any, show: Any, monkeypatch: pytest.MonkeyPatch, config_file: WriteConfig
+) -> None:
+    def shown(*args: str) -> tuple[str, str]:
+        row = show(*args)[setting.name]
+        return row["value"], row["where"]
+
+    on, off = setting.flags
+    assert shown() == ("yes", "")
+    path = config_file(f'{setting.name} = "no"')
+    assert shown() == ("no", str(path))
+    for word, means in (("1", "yes"), ("false", "no"), ("yes", "yes"), ("off", "no")):
+        monkeypatch.setenv(setting.variable, word)
+        assert shown() == (means, setting.variable)
+        assert shown(on) == ("yes", on)
+        assert shown(off) == ("no", off)
 
 
 def test_an_empty_variable_and_an_empty_key_are_unset(

@@ -17,7 +17,7 @@ from imgctl_cli.settings import SETTINGS
 from imgctl_core import errors
 from imgctl_core.models import Outcome
 from imgctl_core.plugins.classify import RESERVED_FAMILIES
-from imgctl_core.settings import EnvironmentTable, OidcTable, PluginsTable, ServerTable
+from imgctl_core.settings import WITH_VARIABLES, EnvironmentTable
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -101,7 +101,7 @@ def test_every_client_setting_is_documented(root: Path) -> None:
 
 def test_every_server_setting_is_documented(root: Path) -> None:
     text = (root / "docs/reference/settings.md").read_text()
-    for table, prefix in ((ServerTable, "server"), (OidcTable, "oidc"), (PluginsTable, "plugins")):
+    for prefix, table in WITH_VARIABLES.items():
         rows = "\n".join(line for line in text.splitlines() if line.startswith(f"| `[{prefix}]"))
         for name in set(table.model_fields) - {"tables"}:
             assert re.search(rf"\b{name}`", rows), name
@@ -153,8 +153,8 @@ def test_the_server_that_pages_set_up_starts(root: Path, page: str, tmp_path: Pa
 def test_every_audit_event_is_documented(root: Path) -> None:
     text = (root / "docs/reference/audit.md").read_text()
     found = {f"promotion.{outcome.value}" for outcome in Outcome if outcome is not Outcome.DENIED}
-    sources = [root / "imgctl_core/audit.py", root / "imgctl_core/journal.py"]
-    for path in [*sources, *(root / "imgctl_core/server").glob("*.py")]:
+    core = root / "imgctl_core"
+    for path in [core / "journal.py", *core.glob("audit/*.py"), *core.glob("server/*.py")]:
         words = r'"((?:server|auth|authn|authz|plan|promotion|audit)\.[a-z_]+)"'
         found |= set(re.findall(words, path.read_text()))
     found -= {"audit.jsonl"}

@@ -189,18 +189,140 @@ def test_a_full_environment_serves_the_demo(at: Run, machine: Path, tree: Path) 
     assert done.stdout.splitlines() == ["imgctl sandbox --demo"]
 
 
-def test_development_group_reaches_every_pip(
+def test_development_is_locked(at: Run, machine: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    done = at("lint")
+    packages, ours = log.read_text().splitlines()
+    assert packages.endswith("--require-hashes --only-binary :all: --requirement .ci/dev.lock")
+    assert ours.endswith("--no-deps --no-build-isolation --editable .")
+    assert "WARNING" not in done.stderr
+
+
+def test_development_is_locked_by_uv_too(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "base", log=tmp_path / "pip")
+    uv = f'echo "$*" >>"{log}"\n[ "$1" != venv ] || base -m venv "{tree}/.venv"\n'
+    program(machine, "uv", uv)
+    at("lint")
+    _, packages, ours = log.read_text().splitlines()
+    assert "--require-hashes --only-binary :all: --requirement .ci/dev.lock" in packages
+    assert ours.endswith("--no-deps --no-build-isolation --editable .")
+
+
+def test_it_is_done_again_when_the_lock_changes(
     at: Run, machine: Path, tree: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     fake_python(machine, "python3", log=log)
-    program(machine, "pytest", "exit 0\n")
-    at("test")
+    at("lint")
+    later = (tree / ".venv/.installed-dev").stat().st_mtime + 5
+    os.utime(tree / ".ci/dev.lock", (later, later))
+    at("lint")
+    assert len(log.read_text().splitlines()) == 4
+
+
+def test_what_is_not_in_the_lock_is_not_installed(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    project = tree / "pyproject.toml"
+    project.write_text(project.read_text().replace('"PyYAML>=6",', '"PyYAML>=6", "surprise>=1",'))
+    done = at("lint")
+    assert done.returncode != 0
+    assert "asks for what .ci/dev.lock has not: surprise" in done.stderr
+    assert "make lock" in done.stderr
+    assert not log.exists()
+    assert not (tree / ".venv/.installed-dev").exists()
+
+
+def test_a_lock_that_can_not_be_installed_is_no_reason_to_do_without(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    fake = machine / "python3"
+    fake.write_text(
+        fake.read_text().replace("case", 'case "$*" in *hashes*) exit 1 ;; esac\ncase', 1)
+    )
+    done = at("lint")
+    assert done.returncode != 0
+    assert "IMGCTL_UNLOCKED=1" in done.stderr
+    assert not log.exists()
+    assert not (tree / ".venv/.installed-dev").exists()
+
+
+@pytest.mark.parametrize("why", ["asked for", "another Python"])
+def test_without_the_lock_only_with_a_warning(
+    why: str, at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    if why == "asked for":
+        done = at("lint", IMGCTL_UNLOCKED="1")
+        assert "WARNING: IMGCTL_UNLOCKED is set" in done.stderr
+    else:
+        fake = machine / "python3"
+        odd = 'case "$*" in *"requirements.py locked") echo "this is 3.99"; exit ;; esac\ncase'
+        fake.write_text(fake.read_text().replace("case", odd, 1))
+        done = at("lint")
+        assert "WARNING: this is 3.99" in done.stderr
+    assert "without the lock and its hashes" in done.stderr
     (line,) = log.read_text().splitlines()
     assert line.endswith("--editable .[sandbox,testing] --requirement .venv/dev.txt")
     wanted = (tree / ".venv/dev.txt").read_text().splitlines()
     assert "pytest-xdist" in wanted
     assert not [name for name in wanted if name.startswith("imgctl")]
+
+
+def test_the_lock_is_for_all_systems_and_tells_nothing_of_this_one(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    """Written whole or not at all: uv failing leaves the old one."""
+    log, tools = tmp_path / "log", tree / ".venv-lock"
+    fake_python(machine, "python3", log=tmp_path / "pip")
+    program(machine, "sed", f'exec {shutil.which("sed")} "$@"\n')
+    assert at("lock").returncode != 0  # that pip installs no uv
+    before = (tree / ".ci/dev.lock").read_text()
+    assert before.count("==") > 100
+    for code in (1, 0):
+        program(
+            tools / "bin",
+            "uv",
+            f'echo "$*" >"{log}"\n'
+            'while [ "$1" != --output-file ]; do shift; done\n'
+            f'echo "a==1" >"$2"; exit {code}\n',
+        )
+        assert at("lock").returncode == (2 if code else 0)
+        (asked,) = log.read_text().splitlines()
+        for flag in (
+            "--universal --python-version 3.11",
+            "--extra sandbox --extra testing",
+            "--generate-hashes",
+            "--no-emit-index-url --no-emit-find-links --no-header",
+        ):
+            assert flag in asked
+        if code:
+            assert (tree / ".ci/dev.lock").read_text() == before
+    first, second = (tree / ".ci/dev.lock").read_text().splitlines()
+    assert "make lock" in first
+    assert second == "a==1"
+
+
+def test_audit_asks_about_the_lock_and_takes_no_silence_for_an_answer(
+    at: Run, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    (tree / ".venv-audit/bin").mkdir(parents=True)
+    (tree / ".venv-audit/.installed-audit").touch()
+    program(tree / ".venv-audit/bin", "pip-audit", f'echo "$*" >"{log}"; exit 1\n')
+    assert at("audit").returncode != 0
+    asked = log.read_text()
+    assert "--requirement .ci/dev.lock --require-hashes --disable-pip --strict" in asked
+    assert asked.count("--ignore-vuln") == 1
 
 
 @pytest.mark.parametrize("code", [1, 2, 5])
@@ -224,7 +346,7 @@ def test_lint_stops_at_the_first_tool_that_complains(at: Run, tree: Path, tmp_pa
 
 def test_scripts_are_valid_shell(root: Path, run: Run) -> None:
     scripts = [*root.glob(".ci/*.sh"), root / ".ci/run"]
-    assert len(scripts) >= 6
+    assert len(scripts) >= 7
     for path in scripts:
         shell = "bash" if path.name == "run" else "sh"
         assert os.access(path, os.X_OK), path

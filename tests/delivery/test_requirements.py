@@ -34,6 +34,36 @@ def test_every_dependency_has_a_floor(requirements: ModuleType, project: dict[st
     assert len(pins) == len(project["project"]["dependencies"]) + 2
 
 
+@pytest.mark.parametrize(
+    ("line", "missing"),
+    [
+        ("Types-Boto3[s3]>=1", []),
+        ("types_boto3", []),
+        ("boto3", ["boto3"]),
+        ("types-boto", ["types-boto"]),
+    ],
+)
+def test_names_that_the_lock_has_not(
+    requirements: ModuleType, line: str, missing: list[str]
+) -> None:
+    project = {
+        "project": {"dependencies": [line], "optional-dependencies": {"sandbox": ["moto>=5"]}},
+        "dependency-groups": {"dev": ["imgctl[sandbox]"]},
+    }
+    lock = "moto==5 \\\n    --hash=sha256:00\ntypes-boto3==1 ; python_version > '3'\n# boto3==1\n"
+    assert requirements.unlocked(project, lock) == missing
+
+
+@pytest.mark.parametrize(
+    ("version", "why"), [((3, 11), ""), ((3, 13), ""), ((3, 10), "3.10"), ((4, 1), "4.1")]
+)
+def test_pythons_of_the_lock(
+    requirements: ModuleType, project: dict[str, Any], version: tuple[int, int], why: str
+) -> None:
+    said = requirements.unfit(project, version)
+    assert said.endswith(f"this is {why}") if why else said == ""
+
+
 def test_a_dependency_without_a_floor_is_refused(requirements: ModuleType) -> None:
     project = {"project": {"dependencies": ["click<9"], "optional-dependencies": {}}}
     with pytest.raises(ValueError, match="click<9"):

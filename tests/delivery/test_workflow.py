@@ -44,6 +44,12 @@ def test_tests_and_lint_run_on_main_and_on_pull_requests(workflow: dict[str, Any
     assert workflow["jobs"]["test"]["env"]["IMGCTL_REQUIRE_PEERS"] == "1"
 
 
+def test_advisories_are_asked_there_and_only_there(workflow: dict[str, Any], root: Path) -> None:
+    commands = [step.get("run") for step in workflow["jobs"]["audit"]["steps"]]
+    assert "make audit" in commands
+    assert "audit" not in (root / ".ci/run").read_text().replace("IMGCTL_AUDIT_LOG", "")
+
+
 def test_artifacts_are_tried_on_three_platforms(workflow: dict[str, Any]) -> None:
     smoke = workflow["jobs"]["smoke"]
     platforms = [entry["platform"] for entry in smoke["strategy"]["matrix"]["include"]]

@@ -83,11 +83,48 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
         "169.254.169.254/latest/meta-data:x",
         "A/app:v1",
         "host:5000/app:v1",
+        "127.1/x:1",
+        "10.0.0.1:5000/x:1",
+        "[fd00:ec2::254]/latest/meta-data:x",
+        "[::ffff:169.254.169.254]/x:1",
+        "localhost:22/x:1",
+        "LOCALHOST/x:1",
+        "user:password@evil.example.com/x:1",
+        "http://evil.example.com/x:1",
+        "evil.example.com./x:1",
+        "evil.example.com:443/x@" + DIGEST,
     ],
 )
 def test_a_registry_in_a_reference_is_refused(text: str) -> None:
-    with pytest.raises(InvalidReference, match="names a registry"):
+    with pytest.raises(InvalidReference, match=r"names a registry|is no image reference"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "//evil.example.com/x:1",
+        "\\\\evil.example.com\\x:1",
+        "169\u3002254\u3002169\u3002254/x:1",
+        "\uff11\uff12\uff17.0.0.1/x:1",
+        "evil.example.com%2fx:1",
+        "loc\u0430lhost/x:1",
+        "\u24c1ocalhost/x:1",
+        "file:///etc/passwd",
+        "x@evil.example.com:1",
+        "0x7f000001:80/x:1",
+        "2130706433:80/x:1",
+    ],
+)
+def test_nor_is_one_taken_in_disguise(text: str) -> None:
+    with pytest.raises(InvalidReference):
+        parse(text)
+
+
+def test_a_letter_that_only_looks_right_is_shown_for_what_it_is() -> None:
+    with pytest.raises(InvalidReference) as caught:
+        parse("my\u0430pp:v1")
+    assert "'my\\u0430pp:v1'" in caught.value.message
 
 
 def test_what_is_quoted_can_not_mislead_a_terminal() -> None:

@@ -18,8 +18,8 @@ from imgctl_backends.spa.identity import compare_checksums, same_tag, whole_chec
 from imgctl_backends.spa.manifest import File, digest, from_rows, to_rows
 from imgctl_backends.spa.order import Order, Wave, is_hashed
 from imgctl_backends.spa.pace import Pace, Patience
-from imgctl_backends.spa.references import bucket_name, check_suffix, parse
-from imgctl_core.errors import InvalidReference
+from imgctl_backends.spa.references import Place, bucket_name, check_suffix, parse, relative_key
+from imgctl_core.errors import EndpointFailed, InvalidReference
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,55 @@ def test_references(text: str, name: str, version: str) -> None:
 def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(InvalidReference):
         parse(text)
+
+
+PLACE = Place("source", "dev", "shop-dev", "v1/")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../prod/index.html",
+        "a/../../v2/index.html",
+        "..",
+        ".",
+        "./index.html",
+        "a/.",
+        "a/..",
+        "..\\..\\v2\\index.html",
+        "a\\..\\b",
+        "%2e%2e/v2/index.html",
+        "a/%2E%2e/b",
+        "a%2f..%2fb",
+        "..%5cv2",
+        "a\nb",
+        "a\x00b",
+        "a\x1b[2Jb",
+        "a\x7fb",
+        "a\x9bb",
+        "a\udc80b",
+        "..\n",
+    ],
+)
+def test_keys_that_lead_out_of_a_version_are_refused(key: str) -> None:
+    with pytest.raises(EndpointFailed) as caught:
+        relative_key(f"v1/{key}", PLACE)
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize("key", ["v10/index.html", "v2/x", "V1/x", "/v1/x", "", "v1"])
+def test_keys_of_other_versions_are_refused(key: str) -> None:
+    with pytest.raises(EndpointFailed, match="not under v1/"):
+        relative_key(key, PLACE)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["index.html", "a..b/..c/d..", "...", "a/.../b", ".well-known/x", "100%", "a%20b", "größe.js",
+     "%zz/..a", "a\\b", "\u200d.txt"],
+)  # fmt: skip
+def test_keys_that_are_merely_odd_are_taken(key: str) -> None:
+    assert relative_key(f"v1/{key}", PLACE) == key
 
 
 def test_bucket_names() -> None:

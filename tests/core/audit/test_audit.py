@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,20 @@ def _first(lines: list[bytes]) -> list[bytes]:
     return lines[1:]
 
 
-@pytest.mark.parametrize("tamper", [_edit, _delete, _swap, _insert, _garbage, _first])
+def _twice(lines: list[bytes]) -> list[bytes]:
+    """Name a field twice: whoever reads the first sees another value than the hash is of."""
+    lines[1] = lines[1].replace(b'{"boot_id"', b'{"number":9,"boot_id"')
+    return lines
+
+
+def _respelt(lines: list[bytes]) -> list[bytes]:
+    lines[1] = lines[1].replace(b'"number":1', b'"number": 1')
+    return lines
+
+
+@pytest.mark.parametrize(
+    "tamper", [_edit, _delete, _swap, _insert, _garbage, _first, _twice, _respelt]
+)
 def test_tampering_is_found(log: Path, tamper: Callable[[list[bytes]], list[bytes]]) -> None:
     log.write_bytes(b"".join(tamper(log.read_bytes().splitlines(keepends=True))))
     assert verify(log).problems
@@ -148,6 +163,114 @@ def test_many_threads_write_one_chain(log: Path) -> None:
     audit.close()
     assert verify(log).records == 204
     assert verify(log).problems == ()
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_record_that_failed_is_not_in_the_log_and_the_next_one_is(
+    log: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    audit = AuditLog(log)
+    before, head = log.read_bytes(), audit.head
+
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(AuditUnavailable, match=os.strerror(number)):
+        audit.record("promotion.requested", {}, durable=True)
+    monkeypatch.undo()
+    assert (log.read_bytes(), audit.head) == (before, head)
+    audit.record("auth.checked", {}, durable=True)
+    audit.close()
+    assert verify(log).problems == ()
+    assert verify(log).records == 5
+
+
+def test_a_record_that_can_not_be_taken_back_is_gone_on_from(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails, and so does undoing: the file says what there is."""
+    audit = AuditLog(log)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(os, "ftruncate", fail)
+    with pytest.raises(AuditUnavailable):
+        audit.record("one", {}, durable=True)
+    monkeypatch.undo()
+    audit.record("two", {}, durable=True)
+    audit.close()
+    assert [record["event"] for record in read(log)][-2:] == ["one", "two"]
+    assert verify(log).problems == ()
+
+
+def test_a_half_written_line_that_can_not_be_taken_back_is_marked(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = AuditLog(log)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "no")
+
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
+    monkeypatch.setattr(os, "ftruncate", fail)
+    with pytest.raises(AuditUnavailable):
+        audit.record("one", {})
+    monkeypatch.undo()
+    audit.record("two", {})
+    audit.close()
+    assert [record["event"] for record in read(log)][-2:] == ["audit.recovered", "two"]
+    assert verify(log).problems == ()
+
+
+def test_a_descriptor_that_somebody_closed_is_opened_again(log: Path) -> None:
+    audit = AuditLog(log)
+    assert audit._file is not None
+    os.close(audit._file._fd)
+    with pytest.raises(AuditUnavailable):
+        audit.record("auth.checked", {})
+    audit.record("auth.checked", {})
+    audit.close()
+    assert verify(log).records == 5
+    assert verify(log).problems == ()
+
+
+def test_a_clock_that_steps_back_changes_no_order(log: Path) -> None:
+    hours = iter([12, 11, 23])
+    audit = AuditLog(log, now=lambda: datetime(2026, 1, 1, next(hours), tzinfo=UTC))
+    for _ in range(3):
+        audit.record("auth.checked", {})
+    audit.close()
+    assert [record["seq"] for record in read(log)] == [1, 2, 3, 4, 5, 6, 7]
+    assert verify(log).problems == ()
+
+
+def test_nobody_fills_the_disk_with_one_field(log: Path) -> None:
+    audit = AuditLog(log)
+    audit.record("auth.checked", {"actor": {"name": "x" * 1_000_000}, "refs": ["y" * 1_000_000]})
+    audit.close()
+    assert log.stat().st_size < 20_000
+    assert verify(log).problems == ()
+
+
+def test_a_last_record_of_any_length_is_found(log: Path) -> None:
+    audit = AuditLog(log)
+    audit.record("promotion.requested", {"items": ["x" * 4000] * 200})
+    audit.close()
+    again = AuditLog(log)
+    again.record("auth.checked", {})
+    again.close()
+    assert [record["seq"] for record in read(log)][-2:] == [5, 6]
+    assert verify(log).problems == ()
+
+
+def test_what_is_no_regular_file_is_no_log(tmp_path: Path) -> None:
+    with pytest.raises(AuditUnavailable, match="no regular file"):
+        AuditLog(Path("/dev/null"))
 
 
 def test_what_can_not_be_opened_is_said(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from imgctl_core.audit import AuditLog, read
+from imgctl_core.audit.copies import Copy
 from imgctl_core.auth.policy import EnvironmentRules, Policy
 from imgctl_core.context import Context
 from imgctl_core.engine import Engine
@@ -28,6 +29,7 @@ from imgctl_core.models import (
 )
 from imgctl_core.notifier import Notifier
 from imgctl_core.notify import Notifications
+from imgctl_core.peer import Peer
 from imgctl_core.plugins.registry import PluginRegistry
 from imgctl_core.promoter import NoSettings, PluginModel, Promoter
 from imgctl_core.resolve import Resolver
@@ -139,6 +141,7 @@ class World:
     listener: Listener
     audit: AuditLog
     log: Path
+    journal: Journal
     shelves: dict[str, dict[str, str]] = field(default_factory=dict)
     #: Where builds of kind `spa` lie and are live: `shop` in versions 1 and 2, in prod.
     builds: FakeWorld = field(default_factory=FakeWorld)
@@ -152,7 +155,7 @@ class World:
 
     def promote(self, *refs: str, actor: Actor | None = None, **more: object) -> Promotion:
         actor = actor or self.alice
-        started = self.engine.start(self.request(*refs, **more), actor, "test")
+        started = self.engine.start(self.request(*refs, **more), actor, Peer("test"))
         return self.wait(started.id, actor)
 
     def activation(self, ref: str = "spa:shop:1", **more: object) -> ActivationRequest:
@@ -161,7 +164,7 @@ class World:
 
     def activate(self, ref: str, actor: Actor | None = None, **more: object) -> Promotion:
         actor = actor or self.alice
-        started = self.engine.start(self.activation(ref, **more), actor, "test")
+        started = self.engine.start(self.activation(ref, **more), actor, Peer("test"))
         return self.wait(started.id, actor)
 
     def wait(self, promotion_id: str, actor: Actor | None = None) -> Promotion:
@@ -178,10 +181,13 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     logs: list[AuditLog] = []
 
     def make(
-        max_promotions: int = 8, manifest_bytes: int = 1 << 20, **rules: EnvironmentRules
+        max_promotions: int = 8,
+        manifest_bytes: int = 1 << 20,
+        copies: Sequence[Copy] = (),
+        **rules: EnvironmentRules,
     ) -> World:
         log = tmp_path / f"audit-{len(logs)}.jsonl"
-        audit = AuditLog(log)
+        audit = AuditLog(log, copies=copies)
         logs.append(audit)
         shelves: dict[str, dict[str, str]] = {
             "dev": {"app:v1": "sha256:aa", "lib:v1": "sha256:bb"},
@@ -206,15 +212,16 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             allow_replace={name for name, rule in rules.items() if rule.allow_replace},
             default_source="",
         )
+        journal = Journal(audit)
         engine = Engine(
             resolver,
             Policy(allowed_groups=["eng"], environments=rules),
-            Journal(audit),
+            journal,
             Notifications({"listener": listener}),
             MemoryStore(manifest_bytes=manifest_bytes),
             max_promotions=max_promotions,
         )
-        return World(engine, promoter, listener, audit, log, shelves, builds)
+        return World(engine, promoter, listener, audit, log, journal, shelves, builds)
 
     yield make
     for log in logs:

@@ -21,6 +21,7 @@ from imgctl_core.errors import (
     ServerBusy,
 )
 from imgctl_core.models import OnConflict, Outcome, Phase, Progress, Promotion
+from imgctl_core.peer import Peer
 
 
 def test_a_promotion_copies_and_is_recorded_before_and_after(world: Any) -> None:
@@ -314,10 +315,11 @@ def test_without_the_audit_log_nothing_is_promoted(world: Any) -> None:
 def test_a_denial_is_recorded_and_says_which_group_would_do(make_world: Any) -> None:
     world = make_world(prod=EnvironmentRules(allowed_groups=("prod",)))
     with pytest.raises(NotAuthorized, match="prod"):
-        world.engine.start(world.request("app:v1"), world.alice, "ipv4:127.0.0.1:1")
+        world.engine.start(world.request("app:v1"), world.alice, Peer("127.0.0.1:1", True, "CN=x"))
     (record,) = world.records("authz.denied")
     assert record["actor"]["sub"] == "alice"
     assert record["refs"] == ["app:v1"]
+    assert (record["peer"], record["certificate"]) == ("127.0.0.1:1", "CN=x")
     assert world.promoter.calls == []
     assert world.promote("app:v1", actor=world.carol).outcome is Outcome.PROMOTED
 
@@ -331,6 +333,8 @@ def test_a_promotion_is_seen_by_its_actor_and_by_who_may_promote_there(make_worl
             ask(started.id, world.bob)
     with pytest.raises(PromotionNotFound):
         next(world.engine.watch(started.id, world.bob, threading.Event()))
+    denials = world.records("authz.denied")
+    assert [(r["audit_id"], r["actor"]["sub"]) for r in denials] == [(started.id, "bob")] * 3
 
 
 def test_a_plan_shows_everything_and_writes_nothing(world: Any) -> None:

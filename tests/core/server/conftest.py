@@ -40,6 +40,7 @@ from imgctl_core.models import (
     Request,
     Step,
 )
+from imgctl_core.peer import NOWHERE, Peer
 from imgctl_core.server.app import Server, create_server
 from imgctl_core.server.binding import Binding
 
@@ -62,7 +63,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.errors: dict[str, Exception] = {}
-        self.requests: list[tuple[Request, Actor, str]] = []
+        self.requests: list[tuple[Request, Actor, Peer]] = []
         self.promotions: dict[str, Promotion] = {}
         self.cancelled: list[str] = []
         self.drained: list[float] = []
@@ -78,7 +79,7 @@ class FakeEngine:
         self.rows_asked: list[tuple[str, Actor, str]] = []
         self.rows_cancel: CancelToken | None = None
 
-    def start(self, request: Request, actor: Actor, peer: str = "") -> Promotion:
+    def start(self, request: Request, actor: Actor, peer: Peer = NOWHERE) -> Promotion:
         self._maybe_raise("start")
         if isinstance(request, ActivationRequest):
             source = destination = request.environment
@@ -117,7 +118,7 @@ class FakeEngine:
             self.changed.notify_all()
 
     def plan(
-        self, request: Request, actor: Actor, cancel: CancelToken, peer: str = ""
+        self, request: Request, actor: Actor, cancel: CancelToken, peer: Peer = NOWHERE
     ) -> PlanReport:
         self._maybe_raise("plan")
         self.plan_requests.append(request)
@@ -145,7 +146,7 @@ class FakeEngine:
         return PlanReport("dev", request.destination, Outcome.CONFLICT, (item, bad))
 
     def export_plan(
-        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: str = ""
+        self, request: PromotionRequest, actor: Actor, cancel: CancelToken, peer: Peer = NOWHERE
     ) -> tuple[PlanReport, Iterator[ManifestRow]]:
         self._maybe_raise("export_plan")
         self.requests.append((request, actor, peer))

@@ -35,7 +35,7 @@ def test_start_answers_at_once_and_is_followed_as_a_promotion(running: Any) -> N
     asked, actor, peer = running.engine.requests[0]
     assert asked == REQUEST
     assert actor.matched_group == "promoters"
-    assert peer.startswith("127.0.0.1:")
+    assert peer.address.startswith("127.0.0.1:")
     assert (started.id, started.outcome, started.action) == ("pr_1", None, Action.ACTIVATE)
     assert (started.source, started.destination) == ("prod", "prod")
     running.engine.end("pr_1", Outcome.ACTIVATED)

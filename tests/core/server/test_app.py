@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from imgctl_core import errors
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core._proto import imgctl_pb2_grpc
+from imgctl_core._version import __version__
 from imgctl_core.models import Outcome, PromotionRequest
 from imgctl_core.server import limits
 from imgctl_core.server.binding import Binding
@@ -45,6 +46,20 @@ def test_two_servers_never_share_a_port(serve: Callable[..., Any]) -> None:
         serve(Binding("127.0.0.1", first.server.port))
 
 
+@pytest.mark.parametrize("taken", ["127.0.0.1", "::1"])
+def test_half_of_localhost_is_not_enough(serve: Callable[..., Any], taken: str) -> None:
+    family = socket.AF_INET6 if ":" in taken else socket.AF_INET
+    with socket.socket(family) as other:
+        try:
+            other.bind((taken, 0))
+        except OSError:
+            pytest.skip(f"this system has no {taken}")
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(errors.InvalidSetting, match=f":{port} can't be bound"):
+            serve(Binding("localhost", port))
+
+
 def test_a_refused_binding_leaves_no_threads(serve: Callable[..., Any]) -> None:
     first = serve()
     first.client().auth_check()
@@ -70,7 +85,9 @@ def test_a_unix_socket_is_the_owners_alone(serve: Callable[..., Any], short_tmp:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert running.server.address == f"unix:{path}"
     assert running.client().auth_check().actor.name == "Jane"
-    assert running.events[-1][1]["peer"] == "unix"
+    fields = running.events[-1][1]
+    assert (fields["peer"], fields["protected"]) == ("unix", True)
+    assert fields["client"].startswith(f"imgctl/{__version__} ")
     running.server.stop(0.0)
     assert not path.exists()
 

@@ -187,7 +187,7 @@ def authenticate() -> Callable[[str, bytes | None, bool], str]:
             Anybody(), Anybody(), Records(lambda *_: None), insecure_plaintext=insecure
         )
         context: Any = FakeContext(peer, level)
-        return interceptor.authenticate("/m", context).peer
+        return interceptor.authenticate("/m", context).peer.address
 
     return run
 

@@ -163,7 +163,7 @@ class TestExportPlan:
         asked, actor, peer = running.engine.requests[0]
         assert asked == replace(REQUEST, request_id="")
         assert actor.matched_group == "promoters"
-        assert peer.startswith("127.0.0.1:")
+        assert peer.address.startswith("127.0.0.1:")
         assert report == running.client().plan(REQUEST)
 
     def test_its_messages_are_small_and_the_last_alone_has_the_plan(self, running: Any) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from imgctl_core.errors import AuditUnavailable, NotAuthorized
 from imgctl_core.models import Actor
+from imgctl_core.peer import Peer
 from imgctl_core.server.records import PER_HOST, PER_MINUTE, Records, Sampler
 
 
@@ -35,9 +36,9 @@ def test_ports_do_not_make_another_host() -> None:
     events: list[str] = []
     records = Records(lambda event, fields: events.append(event), Clock())
     for port in range(PER_HOST + 5):
-        records.authn_denied("/m", f"10.0.0.1:{port}", "no token")
+        records.authn_denied("/m", Peer(f"10.0.0.1:{port}"), "no token")
     for port in range(PER_HOST + 5):
-        records.authn_denied("/m", f"[2001:db8::1]:{port}", "no token")
+        records.authn_denied("/m", Peer(f"[2001:db8::1]:{port}"), "no token")
     assert len(events) == 2 * PER_HOST
 
 
@@ -45,8 +46,8 @@ def test_strangers_do_not_hide_the_denials_of_people() -> None:
     events: list[str] = []
     records = Records(lambda event, fields: events.append(event), Clock())
     for _ in range(PER_HOST + 5):
-        records.authn_denied("/m", "10.0.0.1:1", "no token")
-    records.authz_denied("/m", "10.0.0.1:1", Actor("i", "s"), NotAuthorized("no"))
+        records.authn_denied("/m", Peer("10.0.0.1:1"), "no token")
+    records.authz_denied("/m", Peer("10.0.0.1:1"), Actor("i", "s"), NotAuthorized("no"))
     assert events[-1] == "authz.denied"
 
 
@@ -54,5 +55,5 @@ def test_a_broken_log_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def audit(event: str, fields: object) -> None:
         raise AuditUnavailable("the disk is full")
 
-    Records(audit).authn_denied("/m", "10.0.0.1:1", "no token")
+    Records(audit).authn_denied("/m", Peer("10.0.0.1:1"), "no token")
     assert "authn.denied not recorded: the disk is full" in caplog.text

@@ -54,6 +54,29 @@ def test_a_signal_drains_and_a_second_one_would_kill(number: int) -> None:
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
 
 
+def test_a_hangup_looks_again_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "isatty", lambda fd: False)
+    server: Any = OwnServer(signal.SIGHUP)
+    heard: list[str] = []
+
+    def hear() -> None:
+        heard.append("hangup")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGHUP)
+    assert run_server(server, drain_seconds=3.0, on_hangup=hear) == 0
+    assert heard == ["hangup"]
+    assert server.calls == ["start", 3.0]
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_a_terminal_that_hangs_up_stops_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "isatty", lambda fd: True)
+    server: Any = OwnServer(signal.SIGHUP)
+    assert run_server(server, drain_seconds=3.0, on_hangup=pytest.fail) == 0
+    assert server.calls == ["start", 3.0]
+
+
 def test_check_settings_checks_the_binding_and_the_plugins() -> None:
     warnings = check_settings(load_settings(environ=ENVIRON))
     assert any("OIDC_ALLOWED_GROUPS" in warning for warning in warnings)
@@ -77,3 +100,31 @@ def test_the_settings_make_a_server(tmp_path: Any) -> None:
     finally:
         parts.close()
     assert "authn.denied" in (tmp_path / "audit.jsonl").read_text()
+
+
+def test_the_start_is_on_record_with_a_hash_of_the_settings(tmp_path: Any) -> None:
+    from imgctl_core.audit import read
+    from imgctl_core.server.assemble import assemble, configure_plugins
+
+    def started(name: str, **more: str) -> Any:
+        path = tmp_path / name
+        environ = {**ENVIRON, "IMGCTL_AUDIT_LOG": str(tmp_path / "audit.jsonl"), **more}
+        settings = load_settings(environ=environ)
+        assemble(settings, configure_plugins(settings)).close()
+        (tmp_path / "audit.jsonl").rename(path)
+        first, *_ = (r for r in read(path) if r["event"] == "server.started")
+        return first
+
+    one, same = started("1"), started("2")
+    assert one["settings_sha256"] == same["settings_sha256"]
+    assert one["environments"] == ["dev", "prod"]
+    assert {plugin["name"] for plugin in one["plugins"]} >= {"image", "spa"}
+    for number, more in enumerate(
+        (
+            {"IMGCTL_MAX_PROMOTIONS": "3"},
+            {"IMGCTL_REGISTRY_PROD": "http://127.0.0.1:3"},
+            {"OIDC_ALLOWED_GROUPS": "others"},
+            {"IMGCTL_LIMITS_PEER_RATE": "0"},
+        )
+    ):
+        assert started(f"more-{number}", **more)["settings_sha256"] != one["settings_sha256"]

@@ -25,7 +25,7 @@ from imgctl_core.models import (
     Promotion,
     PromotionRequest,
 )
-from imgctl_core.server import convert, limits, servicer
+from imgctl_core.server import convert, limits, servicer, status
 
 REQUEST = PromotionRequest(("team/app:v1",), "prod", "dev", OnConflict.REPLACE, request_id="req-1")
 
@@ -45,7 +45,7 @@ def test_promote_waits_for_the_end(running: Any) -> None:
     asked, actor, peer = running.engine.requests[0]
     assert asked == REQUEST
     assert actor.matched_group == "promoters"
-    assert peer.startswith("127.0.0.1:")
+    assert peer.address.startswith("127.0.0.1:")
     assert promotion.outcome is Outcome.PROMOTED
     assert (promotion.id, promotion.source, promotion.destination) == ("pr_1", "dev", "prod")
     assert promotion.actor.email == "jane@example.com"
@@ -275,16 +275,34 @@ def test_lists(running: Any) -> None:
         (["a\x00:1"], errors.InvalidReference),
         (["a\u202e:1"], errors.InvalidReference),
         (["a\x9b:1"], errors.InvalidReference),
+        (["  "], errors.InvalidReference),
+        (["a\u3164:1"], errors.InvalidReference),
+        (["a\ufe0f:1"], errors.InvalidReference),
+        (["a\u00ad:1"], errors.InvalidReference),
+        (["a\U000e0061:1"], errors.InvalidReference),
     ],
 )
 def test_references_are_checked(
     running: Any, refs: list[str], cls: type[errors.ImgctlError]
 ) -> None:
-    for call in (running.client().start, running.client().plan):
+    """By the client before it sends, and by the server, whatever client it was."""
+    stub, metadata = _stub(running)
+    for own in (running.client().start, running.client().plan):
         with pytest.raises(RequestError) as caught:
-            call(PromotionRequest(tuple(refs), "prod"))
+            own(PromotionRequest(tuple(refs), "prod"))
         assert type(caught.value) is cls
         assert caught.value.message.isprintable()
+    for call, message in (
+        (stub.StartPromotion, pb.StartPromotionRequest(refs=refs, destination="prod")),
+        (stub.PlanPromotion, pb.PlanPromotionRequest(refs=refs, destination="prod")),
+    ):
+        with pytest.raises(grpc.RpcError) as refused:
+            call(message, metadata=metadata, timeout=10)
+        assert isinstance(refused.value, grpc.Call)
+        error = status.from_call(refused.value)
+        assert error is not None
+        assert type(error) is cls
+        assert error.message == caught.value.message
     assert running.engine.requests == []
 
 
@@ -293,6 +311,11 @@ def test_references_are_checked(
     [
         {"destination": "x" * 129},
         {"destination": "prod\r"},
+        {"destination": "pro\u200bd"},
+        {"source": "dev\u2028"},
+        {"options": {"A": "b"}},
+        {"options": {"referrers": "a\u202e"}},
+        {"options": {f"o{n}": "v" for n in range(21)}},
         {"source": "x\x1b[2J"},
         {"request_id": "x" * 65},
         {"request_id": "no spaces"},

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from imgctl_core import errors
 from imgctl_core.errors import InvalidSetting
+from imgctl_core.server import tls
 from imgctl_core.server.binding import Binding
 from imgctl_core.server.tls import Paths, RenewingCertificate, load
 from imgctl_core.testing.tls import TlsFiles, make_tls_files
@@ -117,6 +118,14 @@ def test_client_certificates_are_asked_for(
         with pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary("/imgctl.v1.ImgCtl/AuthCheck")(b"", timeout=10)
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        metadata = [("authorization", "Bearer good")]
+        channel.unary_unary("/imgctl.v1.ImgCtl/AuthCheck")(b"", metadata=metadata, timeout=10)
+    event, fields = running.events[-1]
+    assert (event, fields["certificate"], fields["protected"]) == (
+        "auth.checked",
+        "CN=laptop",
+        True,
+    )
 
 
 def _self_signed() -> tuple[bytes, bytes]:
@@ -173,6 +182,18 @@ def test_a_certificate_that_runs_out_soon_is_warned_about(files: TlsFiles) -> No
     (warning,) = material.warnings(datetime.now(UTC) + timedelta(days=20))
     assert "expires on" in warning
     assert "PRIVATE" not in repr(material)
+
+
+def test_a_certificate_that_nobody_renews_is_told_of_daily(
+    files: TlsFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = RenewingCertificate(Paths(files.cert, files.key))
+    monkeypatch.setattr(tls, "_SOON", timedelta(days=9999))
+    watched.fetch()
+    assert caplog.text == ""
+    monkeypatch.setattr(tls, "_REMIND", timedelta(0))
+    watched.fetch()
+    assert "nobody has renewed it" in caplog.text
 
 
 def test_bad_files_are_read_and_logged_once(

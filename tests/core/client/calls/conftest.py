@@ -39,7 +39,9 @@ def script() -> Iterator[Callable[..., str]]:
                     response_serializer=lambda message: message.SerializeToString(),
                 )
             pool = stack.enter_context(ThreadPoolExecutor(4))
-            server = grpc.server(pool)
+            # As our server's: between gRPC's own two limits it refuses by lot.
+            size = ("grpc.max_metadata_size", "grpc.absolute_max_metadata_size")
+            server = grpc.server(pool, options=[(name, 32 * 1024) for name in size])
             server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(SERVICE, handlers),)
             )

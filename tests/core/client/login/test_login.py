@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import getpass
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -445,13 +447,35 @@ def test_no_room_for_a_cache(
 
 
 def test_logout(dex: FakeDex, settings: LoginSettings, key_set: dict[str, SshKeyFiles]) -> None:
-    dex.know(key_set["ed25519"])
+    for kind in ("ed25519", "rsa"):
+        dex.know(key_set[kind])
     chosen = with_key(settings, key_set["ed25519"])
-    assert not logout(chosen)
-    log_in(chosen)
-    assert logout(chosen)
-    log_in(chosen)
-    assert len(dex.forms) == 2
+    other = dataclasses.replace(chosen, audience="https://other.example.com")
+    forget = functools.partial(logout, cache_dir=settings.cache_dir)
+    assert forget(settings.dex_url, settings.audience) == 0
+    for each in (chosen, with_key(settings, key_set["rsa"]), other):
+        log_in(each)
+    # Of every key, and of nothing else: a slash at the end makes no other issuer.
+    assert forget("https://dex.elsewhere.example", settings.audience) == 0
+    assert forget(settings.dex_url + "/", settings.audience) == 2
+    for each in (chosen, other):
+        log_in(each)
+    assert len(dex.forms) == 4
+    assert forget(everything=True) == 2
+    log_in(other)
+    assert len(dex.forms) == 5
+
+
+def test_a_logout_that_fails_says_so(
+    settings: LoginSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings.cache_dir is not None
+    settings.cache_dir.mkdir(mode=0o700)
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    with pytest.raises(InvalidSetting, match="belongs to another user") as caught:
+        logout(everything=True, cache_dir=settings.cache_dir)
+    assert "by hand" in caught.value.fix
 
 
 def test_the_cache_is_where_xdg_says(

@@ -66,11 +66,49 @@ def test_dropped_a_minute_before_its_end(cache: TokenCache, directory: Path, tok
     assert list(directory.iterdir()) == []
 
 
-def test_drop(cache: TokenCache, token: Token) -> None:
-    assert not cache.drop(NAME)
+def test_forget(cache: TokenCache, directory: Path, token: Token) -> None:
+    assert cache.forget(lambda held: True) == 0
     cache.store(NAME, token)
-    assert cache.drop(NAME)
-    assert cache.load(NAME, NOW) is None
+    other = "0" * 64 + ".jwt"
+    cache.store(other, token)
+    asked: list[Token] = []
+
+    def keep(held: Token) -> bool:
+        asked.append(held)
+        return False
+
+    assert cache.forget(keep) == 0
+    assert asked == [token, token]
+    assert cache.forget(lambda held: True) == 2
+    assert list(directory.iterdir()) == []
+
+
+def test_forget_takes_what_cannot_be_used_and_nothing_else(
+    cache: TokenCache, directory: Path, token: Token
+) -> None:
+    cache.store(NAME, token)
+    cache.store("0" * 64 + ".jwt", token)
+    (directory / ("0" * 64 + ".jwt")).chmod(0o644)
+    (directory / f".{NAME}.{'a' * 16}").write_text("half")
+    (directory / "notes.txt").write_text("not ours")
+    elsewhere = directory.parent / "elsewhere"
+    elsewhere.write_text("theirs")
+    (directory / ("1" * 64 + ".jwt")).symlink_to(elsewhere)
+    assert cache.forget(lambda held: False) == 2
+    assert {path.name for path in directory.iterdir()} == {NAME, "notes.txt"}
+    assert elsewhere.read_text() == "theirs"
+
+
+def test_a_token_that_can_not_be_forgotten_is_told(
+    cache: TokenCache, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    cache.store(NAME, token)
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(PermissionError):
+        cache.forget(lambda held: True)
 
 
 def test_replaced_in_one_step(
@@ -133,7 +171,8 @@ def test_a_foreign_directory(
     monkeypatch.setattr(os, "geteuid", lambda: directory.stat().st_uid + 1)
     assert cache.load(NAME, NOW) is None
     assert not cache.store(NAME, token)
-    assert not cache.drop(NAME)
+    with pytest.raises(PermissionError):
+        cache.forget(lambda held: True)
 
 
 def test_symlinks_are_not_followed(cache: TokenCache, directory: Path, token: Token) -> None:

@@ -1,4 +1,9 @@
-"""Checks what came over the wire before anything else looks at it."""
+"""What may stand in a request at all, whatever its kind: the one place that says so.
+
+The client asks before it sends, so that a slip costs no call. The server asks again before
+anything else looks at what came: its word counts. Promoters judge the rest, by the grammar
+of their kind.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from imgctl_core.errors import InvalidReference, PromotionNotFound, RequestError
+from imgctl_core.models import ActivationRequest, PromotionRequest
+from imgctl_core.text import is_plain
 
 MAX_REFS: Final = 100
 MAX_REF: Final = 1024
@@ -16,10 +23,35 @@ MAX_OPTIONS: Final = 20
 _OPTION: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _PROMOTION_ID: Final = re.compile(r"pr_[A-Za-z0-9_-]{1,64}", re.ASCII)
-# C0, DEL and C1, line separators, and what reorders or hides text on a screen.
-_UNPRINTABLE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
+
+#: References in messages are cut to this length.
+_SHOWN: Final = 80
+
+
+def promotion(request: PromotionRequest) -> PromotionRequest:
+    """Return a request to promote.
+
+    Raises:
+        RequestError: a field holds something that no request may hold.
+    """
+    references(request.refs)
+    environment(request.destination, "destination")
+    environment(request.source, "source")
+    request_id(request.request_id)
+    options(request.options)
+    return request
+
+
+def activation(request: ActivationRequest) -> ActivationRequest:
+    """Return a request to make something live.
+
+    Raises:
+        RequestError: a field holds something that no request may hold.
+    """
+    reference(request.ref, like="spa:shop:1.4.2")
+    environment(request.environment, "environment")
+    request_id(request.request_id)
+    return request
 
 
 def references(texts: Sequence[str]) -> tuple[str, ...]:
@@ -45,12 +77,15 @@ def reference(text: str, like: str = "app:v1.0.0") -> str:
     Raises:
         InvalidReference: it can't be a reference of any kind.
     """
-    if not text:
-        raise InvalidReference("the reference is empty", fix=f"write it as {like}")
+    if not text.strip():
+        raise InvalidReference("the ref is empty", fix=f"say what is meant: {like}")
     if len(text) > MAX_REF:
-        raise InvalidReference(f"a reference is longer than {MAX_REF} characters")
-    if _UNPRINTABLE.search(text):
-        raise InvalidReference(f"the reference {text[:80]!a} has a control character")
+        raise InvalidReference(f"a ref is longer than {MAX_REF} characters")
+    if not is_plain(text):
+        raise InvalidReference(
+            f"{text[:_SHOWN]!a} is no ref: it has characters in it that can't be seen",
+            fix="type it by hand",
+        )
     return text
 
 
@@ -71,8 +106,10 @@ def environment(text: str, field: str) -> str:
     """
     if len(text) > MAX_NAME:
         raise RequestError(f"the {field} is longer than {MAX_NAME} characters")
-    if _UNPRINTABLE.search(text):
-        raise RequestError(f"the {field} {text!a} has a control character")
+    if not is_plain(text):
+        raise RequestError(
+            f"the {field} {text!a} has characters in it that can't be seen", fix="type it by hand"
+        )
     return text
 
 
@@ -100,8 +137,8 @@ def options(given: Mapping[str, str]) -> dict[str, str]:
         raise RequestError(f"{len(given)} options in one request are too many")
     for name, value in given.items():
         if not _OPTION.fullmatch(name):
-            raise RequestError(f"{name[:80]!a} is not the name of an option")
-        if len(value) > MAX_NAME or _UNPRINTABLE.search(value):
+            raise RequestError(f"{name[:_SHOWN]!a} is not the name of an option")
+        if len(value) > MAX_NAME or not is_plain(value):
             raise RequestError(f"the option {name!r} has a value that it can't have")
     return dict(given)
 
@@ -114,7 +151,7 @@ def promotion_id(text: str) -> str:
     """
     if not _PROMOTION_ID.fullmatch(text):
         raise PromotionNotFound(
-            f"{text[:80]!a} is not the id of a promotion",
+            f"{text[:_SHOWN]!a} is not the id of a promotion",
             fix="ids look like pr_…; `imgctl promote` prints one",
         )
     return text
