@@ -112,7 +112,9 @@ Call = Callable[[str, str], Answer]
 
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
-    return make_world(allow=RULES, prod=PROD)
+    world = make_world(allow=RULES, prod=PROD)
+    world.promoter.rows = ({"key": "a.js"},)
+    return world
 
 
 @pytest.fixture

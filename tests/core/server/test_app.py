@@ -112,7 +112,7 @@ def test_a_request_over_the_limit_is_refused(running: Any) -> None:
         stub.StartPromotion(message, metadata=metadata, timeout=10)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     # The client says so before it sends anything.
-    with pytest.raises(errors.RequestError, match="too large"):
+    with pytest.raises(errors.InvalidReference, match="longer than"):
         running.client().start(PromotionRequest(("x" * (limits.MAX_REQUEST + 1),), "prod"))
 
 
