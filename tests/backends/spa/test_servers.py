@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import pytest
+import urllib3
 
 from imgctl_backends.spa import multipart
 from imgctl_core import Context
@@ -99,6 +100,22 @@ def test_copies_in_parts_keep_everything(
     assert client.head_object(Bucket="shop-prod", Key="v1/app.wasm")["ETag"].endswith('-3"')
     assert context.progress.snapshot().bytes_copied == sum(map(len, build.values()))
     assert bench.plan().unchanged  # although the entity tags differ
+
+
+def test_an_expiry_that_is_no_date_is_copied_as_it_is(
+    moto_url: str, make_bench: Any, make_client: Any
+) -> None:
+    client = make_client(moto_url)
+    fill(client)
+    headers = {"Expires": "0", "Content-Type": "application/wasm"}
+    put = urllib3.request(
+        "PUT", f"{moto_url}/shop-dev/v1/app.wasm", body=bytes(6 * MIB), headers=headers
+    )
+    assert put.status == 200
+    make_bench(moto_url, settings={"single_copy_limit": 5 * MIB}).promote()
+    there = urllib3.request("HEAD", f"{moto_url}/shop-prod/v1/app.wasm").headers
+    assert there["ETag"].endswith('-2"')
+    assert (there["Expires"], there["Content-Type"]) == ("0", "application/wasm")
 
 
 def test_parts_are_taken_back_when_a_copy_fails(
