@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.compare import Comparison
-from imgctl_backends.spa.listing import Listing
 from imgctl_backends.spa.manifest import File, digest, to_rows
 from imgctl_backends.spa.order import Order
+from imgctl_backends.spa.reading.compare import Comparison
+from imgctl_backends.spa.reading.listing import Listing
 from imgctl_backends.spa.trail import Trail
 from imgctl_backends.spa.transfer import count
+from imgctl_backends.spa.wire.bucket import Bucket
 from imgctl_core import Plan, PromotionItem, Step
 from imgctl_core.models import JSON
 

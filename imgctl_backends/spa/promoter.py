@@ -6,25 +6,25 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
 
 from imgctl_backends.spa import references
-from imgctl_backends.spa.bucket import Bucket, Buckets
-from imgctl_backends.spa.compare import Comparer
-from imgctl_backends.spa.copy import Copier, ServerSideCopier
+from imgctl_backends.spa.copying.copy import Copier, ServerSideCopier
+from imgctl_backends.spa.copying.stream import StreamingCopier
 from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
-from imgctl_backends.spa.faults import unreachable
 from imgctl_backends.spa.lint.inspection import LEVELS, conclude, inspect
-from imgctl_backends.spa.listing import Listing, list_version
 from imgctl_backends.spa.live.opening import Opening
 from imgctl_backends.spa.live.switch import Switch
 from imgctl_backends.spa.manifest import File, from_rows
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pace import Pace, Patience
 from imgctl_backends.spa.planning import make_plan, manifest_rows
+from imgctl_backends.spa.reading.compare import Comparer
+from imgctl_backends.spa.reading.listing import Listing, list_version
+from imgctl_backends.spa.reading.sources import identified
 from imgctl_backends.spa.references import Place, bucket_name
-from imgctl_backends.spa.sources import identified
-from imgctl_backends.spa.stream import StreamingCopier
 from imgctl_backends.spa.trail import Trail
 from imgctl_backends.spa.transfer import Transfer, conflict
-from imgctl_backends.spa.waiting import both
+from imgctl_backends.spa.wire.bucket import Bucket, Buckets
+from imgctl_backends.spa.wire.faults import unreachable
+from imgctl_backends.spa.wire.pace import Pace, Patience
+from imgctl_backends.spa.wire.waiting import both
 from imgctl_core import Activator, ArtifactRef, Context, Plan, Promoter, PromotionItem
 from imgctl_core.errors import (
     ArtifactNotFound,

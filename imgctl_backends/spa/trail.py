@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from imgctl_backends.spa.compare import Comparison
-from imgctl_backends.spa.copy import Copied, Copier
+from imgctl_backends.spa.copying.copy import Copied, Copier
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.order import Order
+from imgctl_backends.spa.reading.compare import Comparison
 from imgctl_core import Context
 
 #: Seconds for which what was seen at the destination is taken for true. Every write is

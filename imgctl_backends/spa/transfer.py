@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.compare import Comparer, Comparison
-from imgctl_backends.spa.copy import Copied, Copier, Copy
-from imgctl_backends.spa.faults import taken_by_another
-from imgctl_backends.spa.heads import heads
-from imgctl_backends.spa.listing import list_version
+from imgctl_backends.spa.copying.copy import Copied, Copier, Copy
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pace import Patience
+from imgctl_backends.spa.reading.compare import Comparer, Comparison
+from imgctl_backends.spa.reading.heads import heads
+from imgctl_backends.spa.reading.listing import list_version
 from imgctl_backends.spa.trail import Trail
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.faults import taken_by_another
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context
 from imgctl_core.errors import Conflict, EndpointDenied, VerificationFailed
 

@@ -11,7 +11,7 @@ import sys
 
 from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
 from imgctl_backends.spa.promoter import SpaPromoter
-from imgctl_backends.spa.session import Connections
+from imgctl_backends.spa.wire.session import Connections
 from imgctl_core import Context, PromotionItem
 from imgctl_core.errors import ImgctlError
 

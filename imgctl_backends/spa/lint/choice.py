@@ -13,7 +13,7 @@ from imgctl_backends.spa.lint.findings import Rule
 from imgctl_backends.spa.lint.rules import Rules, extension, served_rules
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pages import LARGEST, is_page, is_web_manifest
+from imgctl_backends.spa.reading.pages import LARGEST, is_page, is_web_manifest
 
 T = TypeVar("T")
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.lint.choice import Choice, choose
 from imgctl_backends.spa.lint.findings import Finding, Rule, failure, fold
 from imgctl_backends.spa.lint.reading import Reader
@@ -14,8 +13,9 @@ from imgctl_backends.spa.lint.rules import by_name
 from imgctl_backends.spa.lint.site import Site
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pace import Patience
 from imgctl_backends.spa.references import Place
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context
 
 #: The values of the promotion option `lint`; the first one is what nobody asked for.

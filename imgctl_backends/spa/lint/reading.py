@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.documents import Fetched, Trouble, fetch
-from imgctl_backends.spa.faults import changed
-from imgctl_backends.spa.heads import heads
 from imgctl_backends.spa.lint.choice import Choice
 from imgctl_backends.spa.lint.findings import Finding, Rule, about
 from imgctl_backends.spa.lint.rules import by_headers, too_large
 from imgctl_backends.spa.lint.site import Site
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pace import Patience
-from imgctl_backends.spa.waiting import both
+from imgctl_backends.spa.reading.documents import Fetched, Trouble, fetch
+from imgctl_backends.spa.reading.heads import heads
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.faults import changed
+from imgctl_backends.spa.wire.pace import Patience
+from imgctl_backends.spa.wire.waiting import both
 from imgctl_core import Context
 
 #: Files whose headers are in memory at once.

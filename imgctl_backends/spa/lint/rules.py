@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
-from imgctl_backends.spa.answers import plain
 from imgctl_backends.spa.lint.findings import Finding, Rule, about
 from imgctl_backends.spa.lint.freshness import freshness
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.order import Order, Wave, is_hashed
-from imgctl_backends.spa.pages import LARGEST, is_page
+from imgctl_backends.spa.reading.pages import LARGEST, is_page
+from imgctl_backends.spa.wire.answers import plain
 
 #: Seconds. An entry point may be a little late, and no more.
 _LATE: Final = 300

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
 
-from imgctl_backends.spa.pages import Document, resolve
+from imgctl_backends.spa.reading.pages import Document, resolve
 
 #: Folders of a path below which a build is looked for.
 _DEEPEST: Final = 8

@@ -10,7 +10,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from imgctl_backends.spa.live.cloud import told
-from imgctl_backends.spa.pace import Patience
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context
 from imgctl_core.errors import Cancelled, DeadlineExceeded, ImgctlError
 

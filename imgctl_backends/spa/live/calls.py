@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from imgctl_backends.spa.waiting import pool, settle
+from imgctl_backends.spa.wire.waiting import pool, settle
 from imgctl_core import Context
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 
-from imgctl_backends.spa.answers import plain
 from imgctl_backends.spa.endpoint import SpaEndpoint
-from imgctl_backends.spa.session import open_session
+from imgctl_backends.spa.wire.answers import plain
+from imgctl_backends.spa.wire.session import open_session
 from imgctl_core.errors import (
     EndpointDenied,
     EndpointFailed,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.listing import list_version
 from imgctl_backends.spa.live.record import Version
 from imgctl_backends.spa.manifest import File, digest
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pace import Patience
+from imgctl_backends.spa.reading.listing import list_version
 from imgctl_backends.spa.transfer import names
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context
 from imgctl_core.errors import ArtifactNotFound, VerificationFailed
 

@@ -15,8 +15,8 @@ from imgctl_backends.spa.live.calls import called
 from imgctl_backends.spa.live.cloud import told
 from imgctl_backends.spa.live.record import Record, Version
 from imgctl_backends.spa.live.store import Seen, overtaken
-from imgctl_backends.spa.pace import Patience
 from imgctl_backends.spa.references import is_version
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context
 from imgctl_core.errors import EndpointFailed
 

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from imgctl_backends.spa.answers import bare
-from imgctl_backends.spa.bucket import Bucket
+from imgctl_backends.spa.copying.properties import crc32_argument, unsupported, write_guard
 from imgctl_backends.spa.live.calls import called
 from imgctl_backends.spa.live.held import at_root
 from imgctl_backends.spa.live.record import Record, Unreadable, from_json, to_json
 from imgctl_backends.spa.live.store import Seen, overtaken
-from imgctl_backends.spa.pace import Patience
-from imgctl_backends.spa.properties import crc32_argument, unsupported, write_guard
+from imgctl_backends.spa.wire.answers import bare
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context
 from imgctl_core.errors import Conflict, EndpointFailed
 

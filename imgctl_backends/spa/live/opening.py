@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imgctl_backends.spa.bucket import Bucket, Buckets
 from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
-from imgctl_backends.spa.faults import unreachable
 from imgctl_backends.spa.live.caches import Caches
 from imgctl_backends.spa.live.calls import called
 from imgctl_backends.spa.live.cloud import Clouds
@@ -18,8 +16,10 @@ from imgctl_backends.spa.live.root import Root
 from imgctl_backends.spa.live.settings import Live
 from imgctl_backends.spa.live.switch import Switch
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pace import Patience
 from imgctl_backends.spa.references import Place, bucket_name
+from imgctl_backends.spa.wire.bucket import Bucket, Buckets
+from imgctl_backends.spa.wire.faults import unreachable
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context, PromotionItem
 from imgctl_core.errors import EndpointNotFound
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.documents import Trouble, fetch
 from imgctl_backends.spa.live.held import Held
 from imgctl_backends.spa.live.rootcopy import RootCopy
 from imgctl_backends.spa.live.settings import Live
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.pace import Patience
-from imgctl_backends.spa.pages import LARGEST, Document, is_page, is_web_manifest, resolve
+from imgctl_backends.spa.reading.documents import Trouble, fetch
+from imgctl_backends.spa.reading.pages import LARGEST, Document, is_page, is_web_manifest, resolve
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context
 from imgctl_core.errors import VerificationFailed
 

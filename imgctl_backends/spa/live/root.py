@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.compare import Comparison
 from imgctl_backends.spa.endpoint import SpaSettings
 from imgctl_backends.spa.live.held import Held, at_root, at_version, hold
 from imgctl_backends.spa.live.mode import Move
@@ -23,8 +21,10 @@ from imgctl_backends.spa.live.settings import Live
 from imgctl_backends.spa.live.store import Seen, overtaken
 from imgctl_backends.spa.manifest import File, from_rows, to_rows
 from imgctl_backends.spa.order import Order, is_hashed
-from imgctl_backends.spa.pace import Patience
+from imgctl_backends.spa.reading.compare import Comparison
 from imgctl_backends.spa.transfer import count, names
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context, Plan, Step
 from imgctl_core.errors import Conflict, VerificationFailed
 from imgctl_core.models import JSON

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.compare import Comparer, Comparison
-from imgctl_backends.spa.copy import Copy, ServerSideCopier
+from imgctl_backends.spa.copying.copy import Copy, ServerSideCopier
 from imgctl_backends.spa.endpoint import SpaSettings
-from imgctl_backends.spa.heads import Head, heads
 from imgctl_backends.spa.live.store import overtaken
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.pace import Pace, Patience
+from imgctl_backends.spa.reading.compare import Comparer, Comparison
+from imgctl_backends.spa.reading.heads import Head, heads
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.pace import Pace, Patience
 from imgctl_core import Context
 from imgctl_core.errors import Conflict
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import uuid4
 
-from imgctl_backends.spa.bucket import Bucket
 from imgctl_backends.spa.live.caches import Caches, Started
 from imgctl_backends.spa.live.held import Held, check_whole, hold
 from imgctl_backends.spa.live.mode import Mode
@@ -13,7 +12,8 @@ from imgctl_backends.spa.live.paths import invalidation_paths
 from imgctl_backends.spa.live.record import Record, Version, from_row, to_row
 from imgctl_backends.spa.live.store import Seen, overtaken
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pace import Patience
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context, Plan, PromotionItem, Step
 from imgctl_core.errors import ArtifactNotFound, Conflict, InternalError, VerificationFailed
 from imgctl_core.models import JSON

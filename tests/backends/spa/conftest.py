@@ -18,8 +18,8 @@ import pytest
 from botocore.config import Config
 
 from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
-from imgctl_backends.spa.pace import Patience
 from imgctl_backends.spa.promoter import SpaPromoter
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context, Plan, PromotionItem
 
 

@@ -14,7 +14,7 @@ from imgctl_backends.spa.lint.rules import by_headers, by_name
 from imgctl_backends.spa.lint.site import Site
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pages import LARGEST, Document, read_page, read_web_manifest
+from imgctl_backends.spa.reading.pages import LARGEST, Document, read_page, read_web_manifest
 from imgctl_backends.spa.references import Place
 from imgctl_core.errors import PromotionError
 

@@ -14,7 +14,7 @@ from imgctl_backends.spa.lint.choice import (
 from imgctl_backends.spa.lint.findings import Rule
 from imgctl_backends.spa.manifest import File
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pages import LARGEST
+from imgctl_backends.spa.reading.pages import LARGEST
 
 TAG = "0123456789abcdef" * 2
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from imgctl_backends.spa.bucket import Buckets
 from imgctl_backends.spa.endpoint import SpaEndpoint
 from imgctl_backends.spa.lint import choice
 from imgctl_backends.spa.lint.choice import MOST_OTHERS
 from imgctl_backends.spa.lint.findings import Finding, Rule, fold
 from imgctl_backends.spa.lint.inspection import LEVELS, conclude, inspect
-from imgctl_backends.spa.listing import list_version
 from imgctl_backends.spa.order import Order
-from imgctl_backends.spa.pages import LARGEST
+from imgctl_backends.spa.reading.listing import list_version
+from imgctl_backends.spa.reading.pages import LARGEST
+from imgctl_backends.spa.reading.sources import identified
 from imgctl_backends.spa.references import Place
-from imgctl_backends.spa.sources import identified
+from imgctl_backends.spa.wire.bucket import Buckets
 from imgctl_core import Context
 from imgctl_core.errors import Cancelled, EndpointDenied, EndpointFailed, LintFailed
 

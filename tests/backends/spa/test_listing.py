@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgctl_backends.spa import listing
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.listing import Listing, list_version
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.spans import Sight, Span, cut, in_order
+from imgctl_backends.spa.reading import listing
+from imgctl_backends.spa.reading.listing import Listing, list_version
+from imgctl_backends.spa.reading.spans import Sight, Span, cut, in_order
+from imgctl_backends.spa.wire.bucket import Bucket
 from imgctl_core import Context
 from imgctl_core.errors import EndpointFailed
 

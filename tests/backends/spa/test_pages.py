@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgctl_backends.spa import pages
-from imgctl_backends.spa.pages import Document, read_page, read_web_manifest, resolve
+from imgctl_backends.spa.reading import pages
+from imgctl_backends.spa.reading.pages import Document, read_page, read_web_manifest, resolve
 
 VITE = b"""<!doctype html>
 <html lang="en">

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from imgctl_backends.spa.answers import (
+from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
+from imgctl_backends.spa.manifest import File, digest, from_rows, to_rows
+from imgctl_backends.spa.order import Order, Wave, is_hashed
+from imgctl_backends.spa.reading.identity import compare_checksums, same_tag, whole_checksums
+from imgctl_backends.spa.references import Place, bucket_name, check_suffix, parse, relative_key
+from imgctl_backends.spa.wire.answers import (
     Made,
     Unreadable,
     bare,
@@ -13,12 +18,7 @@ from imgctl_backends.spa.answers import (
     read_page,
     read_refusal,
 )
-from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
-from imgctl_backends.spa.identity import compare_checksums, same_tag, whole_checksums
-from imgctl_backends.spa.manifest import File, digest, from_rows, to_rows
-from imgctl_backends.spa.order import Order, Wave, is_hashed
-from imgctl_backends.spa.pace import Pace, Patience
-from imgctl_backends.spa.references import Place, bucket_name, check_suffix, parse, relative_key
+from imgctl_backends.spa.wire.pace import Pace, Patience
 from imgctl_core.errors import EndpointFailed, InvalidReference
 
 

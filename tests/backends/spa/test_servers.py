@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from imgctl_backends.spa import multipart
+from imgctl_backends.spa.copying import multipart
 from imgctl_core import Context
 from imgctl_core.errors import EndpointDenied, EndpointUnreachable
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.credentials import RefreshableCredentials
 
-from imgctl_backends.spa.fastlane import Address, Lane, Request
-from imgctl_backends.spa.renewing import Renewable
+from imgctl_backends.spa.wire.fastlane import Address, Lane, Request
+from imgctl_backends.spa.wire.renewing import Renewable
 from imgctl_core.errors import EndpointDenied, InvalidSetting
 
 

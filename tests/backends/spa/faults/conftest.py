@@ -21,8 +21,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from imgctl_backends.spa.endpoint import SpaEndpoint, SpaSettings
-from imgctl_backends.spa.pace import Patience
 from imgctl_backends.spa.promoter import SpaPromoter
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context, PromotionItem
 from imgctl_core.errors import ImgctlError
 from imgctl_core.testing.faultproxy import HttpFaultProxy

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imgctl_backends.spa import stream
+from imgctl_backends.spa.copying import stream
 from imgctl_core.errors import Conflict, EndpointDenied, EndpointFailed, ImgctlError
 from imgctl_core.testing.httpd import Fault, Request, Response
 from imgctl_core.testing.sites import SiteFile

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from imgctl_backends.spa.bucket import Buckets
 from imgctl_backends.spa.live.objects import ObjectStore
 from imgctl_backends.spa.live.record import Record, Version
 from imgctl_backends.spa.references import Place
+from imgctl_backends.spa.wire.bucket import Buckets
 from imgctl_core import CancelToken, Context
 from imgctl_core.errors import (
     ArtifactNotFound,

@@ -9,9 +9,9 @@ from typing import Final
 
 from botocore.exceptions import ClientError
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.faults import changed_source
-from imgctl_backends.spa.properties import if_match
+from imgctl_backends.spa.copying.properties import if_match
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.faults import changed_source
 from imgctl_core import Context
 
 _CHUNK: Final = 256 * 1024

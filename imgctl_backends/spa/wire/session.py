@@ -25,7 +25,7 @@ from botocore.httpsession import get_cert_path
 from botocore.loaders import Loader, create_loader
 
 from imgctl_backends.spa.endpoint import SpaEndpoint
-from imgctl_backends.spa.renewing import Given, Renewable
+from imgctl_backends.spa.wire.renewing import Given, Renewable
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

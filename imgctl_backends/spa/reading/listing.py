@@ -18,15 +18,15 @@ from operator import itemgetter
 from typing import Final
 from urllib.parse import quote
 
-from imgctl_backends.spa.answers import Page, Unreadable, read_page
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.dispatch import Again, Call, Dispatcher
-from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.judge import check
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.pace import Patience
+from imgctl_backends.spa.reading.spans import Sight, Span, cut_all, in_order
 from imgctl_backends.spa.references import Place, relative_key
-from imgctl_backends.spa.spans import Sight, Span, cut_all, in_order
+from imgctl_backends.spa.wire.answers import Page, Unreadable, read_page
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.dispatch import Again, Call, Dispatcher
+from imgctl_backends.spa.wire.fastlane import Answer, Request
+from imgctl_backends.spa.wire.judge import check
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context
 from imgctl_core.errors import EndpointFailed
 

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from botocore.exceptions import ClientError
 
-from imgctl_backends.spa.answers import Made, bare
+from imgctl_backends.spa.wire.answers import Made, bare
 
 _CARRIED: Final = (
     "CacheControl",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from imgctl_backends.spa.answers import Refusal, Unreadable, read_refusal
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.dispatch import Again
-from imgctl_backends.spa.fastlane import Answer
-from imgctl_backends.spa.faults import changed_source, from_refusal, missing_bucket
-from imgctl_backends.spa.renewing import EXPIRED
+from imgctl_backends.spa.wire.answers import Refusal, Unreadable, read_refusal
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.dispatch import Again
+from imgctl_backends.spa.wire.fastlane import Answer
+from imgctl_backends.spa.wire.faults import changed_source, from_refusal, missing_bucket
+from imgctl_backends.spa.wire.renewing import EXPIRED
 from imgctl_core.errors import ImgctlError
 
 T = TypeVar("T")

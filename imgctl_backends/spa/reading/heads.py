@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from imgctl_backends.spa.answers import bare
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.dispatch import Again, Call, Dispatcher
-from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import changed
-from imgctl_backends.spa.judge import check
-from imgctl_backends.spa.pace import Patience
+from imgctl_backends.spa.wire.answers import bare
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.dispatch import Again, Call, Dispatcher
+from imgctl_backends.spa.wire.fastlane import Answer, Request
+from imgctl_backends.spa.wire.faults import changed
+from imgctl_backends.spa.wire.judge import check
+from imgctl_backends.spa.wire.pace import Patience
 from imgctl_core import Context
 
 #: What a refused HEAD has for a status: no body says more.

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import all_of, unreachable
-from imgctl_backends.spa.pace import Pace, Patience
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.fastlane import Answer, Request
+from imgctl_backends.spa.wire.faults import all_of, unreachable
+from imgctl_backends.spa.wire.pace import Pace, Patience
 from imgctl_core import Context
 from imgctl_core.errors import EndpointDenied, EndpointFailed, ImgctlError
 

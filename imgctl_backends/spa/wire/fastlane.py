@@ -22,7 +22,7 @@ import awscrt.http
 import awscrt.io
 import awscrt.s3
 
-from imgctl_backends.spa.renewing import Renewable
+from imgctl_backends.spa.wire.renewing import Renewable
 
 # The library carries no types.
 _AUTH: Final[Any] = awscrt.auth

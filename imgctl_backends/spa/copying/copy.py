@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from imgctl_backends.spa.answers import Made, read_copied, read_refusal
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.contents import is_still
-from imgctl_backends.spa.dispatch import Again, Call, Dispatcher
-from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import changed_source
-from imgctl_backends.spa.judge import check, gone, understood
+from imgctl_backends.spa.copying.multipart import PartsCopier
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.multipart import PartsCopier
-from imgctl_backends.spa.pace import Pace, Patience
+from imgctl_backends.spa.reading.contents import is_still
+from imgctl_backends.spa.wire.answers import Made, read_copied, read_refusal
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.dispatch import Again, Call, Dispatcher
+from imgctl_backends.spa.wire.fastlane import Answer, Request
+from imgctl_backends.spa.wire.faults import changed_source
+from imgctl_backends.spa.wire.judge import check, gone, understood
+from imgctl_backends.spa.wire.pace import Pace, Patience
 from imgctl_core import Context
 
 _ACTION: Final = "s3:PutObject"

@@ -12,10 +12,10 @@ from urllib.parse import quote, urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from imgctl_backends.spa.endpoint import SpaEndpoint
-from imgctl_backends.spa.fastlane import Address, Lane
-from imgctl_backends.spa.faults import from_sdk
 from imgctl_backends.spa.references import Place
-from imgctl_backends.spa.session import Connection, Connections
+from imgctl_backends.spa.wire.fastlane import Address, Lane
+from imgctl_backends.spa.wire.faults import from_sdk
+from imgctl_backends.spa.wire.session import Connection, Connections
 from imgctl_core.errors import EndpointFailed
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Final
 
 from botocore import exceptions as boto
 
-from imgctl_backends.spa.answers import Refusal, plain
 from imgctl_backends.spa.references import Place
-from imgctl_backends.spa.renewing import EXPIRED
+from imgctl_backends.spa.wire.answers import Refusal, plain
+from imgctl_backends.spa.wire.renewing import EXPIRED
 from imgctl_core.errors import (
     ArtifactNotFound,
     Conflict,

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.contents import same_content
-from imgctl_backends.spa.heads import heads
-from imgctl_backends.spa.identity import compare_checksums, same_tag, whole_checksums
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.pace import Patience
-from imgctl_backends.spa.waiting import both, pool, settle
+from imgctl_backends.spa.reading.contents import same_content
+from imgctl_backends.spa.reading.heads import heads
+from imgctl_backends.spa.reading.identity import compare_checksums, same_tag, whole_checksums
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.pace import Patience
+from imgctl_backends.spa.wire.waiting import both, pool, settle
 from imgctl_core import Context
 
 _READERS: Final = 4

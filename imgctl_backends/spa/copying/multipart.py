@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from imgctl_backends.spa.answers import (
+from imgctl_backends.spa.copying.properties import carried_headers
+from imgctl_backends.spa.manifest import File
+from imgctl_backends.spa.reading.heads import heads
+from imgctl_backends.spa.wire.answers import (
     Made,
     read_completed,
     read_part,
@@ -23,15 +26,12 @@ from imgctl_backends.spa.answers import (
     read_upload,
     written_parts,
 )
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.dispatch import Again, Call, Dispatcher, ask
-from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import changed_source
-from imgctl_backends.spa.heads import heads
-from imgctl_backends.spa.judge import check, gone, understood
-from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.pace import Pace, Patience
-from imgctl_backends.spa.properties import carried_headers
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.dispatch import Again, Call, Dispatcher, ask
+from imgctl_backends.spa.wire.fastlane import Answer, Request
+from imgctl_backends.spa.wire.faults import changed_source
+from imgctl_backends.spa.wire.judge import check, gone, understood
+from imgctl_backends.spa.wire.pace import Pace, Patience
 from imgctl_core import Context
 from imgctl_core.errors import ImgctlError
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.contents import sha256
-from imgctl_backends.spa.identity import speaks_of_content
-from imgctl_backends.spa.listing import Listing
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.waiting import pool, settle
+from imgctl_backends.spa.reading.contents import sha256
+from imgctl_backends.spa.reading.identity import speaks_of_content
+from imgctl_backends.spa.reading.listing import Listing
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.waiting import pool, settle
 from imgctl_core import Context
 
 _READERS: Final = 4

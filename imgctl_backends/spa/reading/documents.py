@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.dispatch import Call, Dispatcher
-from imgctl_backends.spa.fastlane import Answer, Request
-from imgctl_backends.spa.faults import changed
-from imgctl_backends.spa.judge import check
 from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.pace import Pace, Patience
-from imgctl_backends.spa.pages import (
+from imgctl_backends.spa.reading.pages import (
     LARGEST,
     Document,
     TooLarge,
@@ -23,6 +17,12 @@ from imgctl_backends.spa.pages import (
     read_page,
     read_web_manifest,
 )
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.dispatch import Call, Dispatcher
+from imgctl_backends.spa.wire.fastlane import Answer, Request
+from imgctl_backends.spa.wire.faults import changed
+from imgctl_backends.spa.wire.judge import check
+from imgctl_backends.spa.wire.pace import Pace, Patience
 from imgctl_core import Context
 
 #: So many contents are in memory at once, at most.

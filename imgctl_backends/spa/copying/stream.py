@@ -14,15 +14,8 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 
-from imgctl_backends.spa.answers import Made
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.contents import changed
-from imgctl_backends.spa.copy import Copied, Copy
-from imgctl_backends.spa.dispatch import MOST_FAILURES
-from imgctl_backends.spa.faults import all_of, changed_source, from_sdk
-from imgctl_backends.spa.identity import is_md5, whole_checksums
-from imgctl_backends.spa.manifest import File
-from imgctl_backends.spa.properties import (
+from imgctl_backends.spa.copying.copy import Copied, Copy
+from imgctl_backends.spa.copying.properties import (
     carried,
     crc32_argument,
     if_match,
@@ -30,8 +23,15 @@ from imgctl_backends.spa.properties import (
     unsupported,
     write_guard,
 )
-from imgctl_backends.spa.uploads import finish, upload
-from imgctl_backends.spa.waiting import pool, settle
+from imgctl_backends.spa.copying.uploads import finish, upload
+from imgctl_backends.spa.manifest import File
+from imgctl_backends.spa.reading.contents import changed
+from imgctl_backends.spa.reading.identity import is_md5, whole_checksums
+from imgctl_backends.spa.wire.answers import Made
+from imgctl_backends.spa.wire.bucket import Bucket
+from imgctl_backends.spa.wire.dispatch import MOST_FAILURES
+from imgctl_backends.spa.wire.faults import all_of, changed_source, from_sdk
+from imgctl_backends.spa.wire.waiting import pool, settle
 from imgctl_core import Context
 from imgctl_core.errors import EndpointDenied, EndpointFailed, EndpointUnreachable, ImgctlError
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from imgctl_backends.spa.answers import Made
-from imgctl_backends.spa.bucket import Bucket
-from imgctl_backends.spa.properties import made, unsupported
+from imgctl_backends.spa.copying.properties import made, unsupported
+from imgctl_backends.spa.wire.answers import Made
+from imgctl_backends.spa.wire.bucket import Bucket
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedMultipartUploadTypeDef, CompletedPartTypeDef

@@ -1,0 +1,1 @@
+"""The ways to bring a file: whole, in parts, or through this machine."""

@@ -1,0 +1,1 @@
+"""What buckets hold: lists, heads, and which contents are the same."""

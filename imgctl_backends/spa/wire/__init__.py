@@ -1,0 +1,1 @@
+"""How S3 is asked: as whom, where, how fast, and what its answers mean."""
