@@ -1,9 +1,9 @@
 """Whoever promotes an SPA build is killed a hundred times, and no page is ever broken.
 
-Kills are drawn, with a fixed seed, over all the requests of a promotion: half of them
-strike before S3 has the request, half when it has carried it out and nobody hears the
-answer. After each, an entry point that is there is whole, and so is all that it names; and
-the same promotion again goes on from there.
+Kills are drawn, with a fixed seed, over all the requests of a promotion, a third each over
+what is read, assets and entry points. Half of them strike before S3 has the request, half
+when it has carried it out and nobody hears the answer. After each, an entry point that is
+there is whole, and so is all that it names; and the same promotion goes on from there.
 """
 
 from __future__ import annotations
@@ -34,34 +34,41 @@ from imgctl_core.testing.sites import SiteFile, sample_site
 KILLS, SERVER_KILLS = 90, 10
 #: 54 assets and a logo, and five entry points: sixty files.
 SITE = sample_site(54)
-#: Requests beside the copies: two first looks, four lists, five HEADs.
-OTHERS = 11
+MOMENTS = ("reading", "assets", "entry points")
 
 
 def moment(request: Request | RequestRecord) -> str:
-    if request.method != "PUT":
+    bucket, _, key = request.path.lstrip("/").partition("/v1/")
+    if request.method == "GET" or bucket == "shop-dev":
         return "reading"
-    key = request.path.partition("/v1/")[2]
     return "entry points" if key in SITE.entry_points else "assets"
 
 
 @dataclass
 class Killer:
-    """Kills a process at its n-th request: before S3 has it, or after it was carried out.
+    """Kills a process at its n-th request of a kind: before S3 has it, or when it has done it.
 
     What is killed before sends nothing that comes later, either.
     """
 
     victim: Future[int] = field(default_factory=Future)
-    left: int = 0
+    when: str = ""
+    number: int = 0
     before: bool = False
     armed: bool = False
+    seen: Counter[str] = field(default_factory=Counter)
     strikes: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def arm(self, rng: random.Random, missing: int) -> None:
-        self.victim, self.left = Future(), rng.randint(1, missing + OTHERS)
-        self.before, self.armed = rng.random() < 0.5, True
+    def spare(self) -> None:
+        """Let the next promotion live."""
+        self.victim, self.when, self.seen, self.armed = Future(), "", Counter(), True
+
+    def arm(self, rng: random.Random, most: Counter[str]) -> None:
+        """Choose a request among those of a kind that the next promotion makes."""
+        self.spare()
+        self.when = rng.choice([when for when in MOMENTS if most[when] > 0])
+        self.number, self.before = rng.randint(1, most[self.when]), rng.random() < 0.5
 
     def comes(self, request: Request) -> Fault | None:
         """See a request that has come."""
@@ -76,13 +83,14 @@ class Killer:
             self._strike(record)
 
     def _strike(self, request: Request | RequestRecord) -> None:
+        when = moment(request)
         with self._lock:
-            self.left -= 1
-            if not self.armed or self.left > 0:
+            self.seen[when] += 1
+            if not self.armed or self.when != when or self.seen[when] < self.number:
                 return
             self.armed = False
         os.kill(self.victim.result(20), signal.SIGKILL)
-        self.strikes[moment(request)] += 1
+        self.strikes[when] += 1
 
 
 @dataclass
@@ -101,6 +109,12 @@ class Shop:
         return {
             key: SITE.files[key].body if tag == whole[key] else b"?" for key, tag in found.items()
         }
+
+    def left(self, usual: Counter[str]) -> Counter[str]:
+        """Return how many requests are left of those that a whole promotion makes."""
+        held = self.held().keys()
+        entries = len(held & SITE.entry_points)
+        return usual - Counter({"assets": len(held) - entries, "entry points": entries})
 
     def clear(self) -> None:
         keys = [{"Key": f"v1/{key}"} for key in SITE.files]
@@ -179,24 +193,26 @@ def promoting(shop: Shop, keys: dict[str, str]) -> Iterator[Callable[[], int]]:
 
 
 def test_a_promotion_that_is_killed_at_any_moment(shop: Shop, promoting: Callable[[], int]) -> None:
-    rng, killer, ended = random.Random(20261125), shop.killer, 0
+    rng, killer = random.Random(20261125), shop.killer
+    killer.spare()
+    assert promoting() == 0
+    usual = Counter(killer.seen)
+    shop.clear()
     while killer.strikes.total() < KILLS:
-        killer.arm(rng, len(SITE.files) - len(shop.held()))
+        killer.arm(rng, shop.left(usual))
         code = promoting()
         held = shop.held()
         assert SITE.flaws(held) == [], killer
         if killer.armed:
             assert code == 0
             assert held == {key: file.body for key, file in SITE.files.items()}
-            ended += 1
             shop.clear()
         else:
             assert code == -signal.SIGKILL
             if rng.random() < 0.3:
                 shop.clear()  # begin anew, or all of them would be near the end
-    assert ended
-    assert min(killer.strikes[when] for when in ("reading", "assets", "entry points")) >= 3
-    killer.arm(rng, 10**6)
+    assert min(killer.strikes[when] for when in MOMENTS) >= 5
+    killer.spare()
     assert promoting() == 0
     shop.check_equal()
 
@@ -207,8 +223,12 @@ def test_a_server_that_is_killed_at_any_moment(
     rng, killer = random.Random(20261126), shop.killer
     settings = {**keys, "IMGCTL_SPA_DEV": "dev", "IMGCTL_SPA_PROD": "prod"}
     stack.start(**settings)
+    killer.spare()
+    assert stack.promote("spa:shop:v1").code == 0
+    usual = Counter(killer.seen)
+    shop.clear()
     while killer.strikes.total() < SERVER_KILLS:
-        killer.arm(rng, len(SITE.files) - len(shop.held()))
+        killer.arm(rng, shop.left(usual))
         killer.victim.set_result(stack.process.pid)
         done = stack.promote("spa:shop:v1")
         assert SITE.flaws(shop.held()) == [], killer
@@ -221,7 +241,7 @@ def test_a_server_that_is_killed_at_any_moment(
             assert "Traceback" not in done.err
             stack.process.kill()
             stack.start(**settings)
-    killer.arm(rng, 10**6)
+    killer.spare()
     done = stack.promote("spa:shop:v1", "-o", "json")
     assert done.code == 0, done.err
     shop.check_equal()
