@@ -29,6 +29,7 @@ from imgctl_core import Activator, ArtifactRef, Context, Plan, Promoter, Promoti
 from imgctl_core.errors import (
     ArtifactNotFound,
     EndpointDenied,
+    EndpointFailed,
     EndpointNotFound,
     InternalError,
 )
@@ -109,11 +110,11 @@ class SpaPromoter(Promoter[SpaEndpoint, SpaSettings], Activator):
         order, patience = self._order, self.patience
         try:
             found = inspect(source, here.files, here.markers, order, thorough, context, patience)
-        except EndpointDenied as denied:
+        except (EndpointDenied, EndpointFailed) as error:
             if level == "strict":
                 raise
-            # Whoever copies may be allowed what whoever lists is not.
-            context.progress.note(f"the build was not looked at: {denied.message}")
+            # Whoever copies may be allowed what whoever lists is not, and guards its copies.
+            context.progress.note(f"the build was not looked at: {error.message}")
             return
         conclude(found, level, source.place, context)
 

@@ -1,4 +1,4 @@
-// An S3 server that answers at once and keeps no bytes: it shows how fast a copier is
+// An S3 server that answers at once and keeps no bytes (all of its files are blanks): it shows how fast a copier is
 // when the service costs next to nothing.
 //
 // The bucket named by -source holds every version of every build. A version's name begins
@@ -157,6 +157,10 @@ func (s *server) answer(asked *request, to *bytes.Buffer) {
 		refuse(to, "404 Not Found", "NoSuchKey")
 	case asked.method == "HEAD" && s.has(bucket, prefix, number):
 		head(to, number)
+	case asked.method == "GET" && s.has(bucket, prefix, number):
+		// Pages are read for what they name; this one names nothing.
+		head(to, number)
+		to.Write(bytes.Repeat([]byte(" "), size))
 	case asked.method == "HEAD":
 		to.WriteString("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 	case asked.method == "PUT" && from != "":
