@@ -36,11 +36,17 @@ def api(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OURS")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", moto_server)
-    client = boto3.session.Session(region_name=REGION).client("ecr")
+    client: Any = boto3.session.Session(region_name=REGION).client("ecr")
+    # All motos of a process share what they hold, other tests' as well.
+    empty(client)
     yield client
+    empty(client)
+    client.close()
+
+
+def empty(client: Any) -> None:
     for repository in client.describe_repositories()["repositories"]:
         client.delete_repository(repositoryName=repository["repositoryName"], force=True)
-    client.close()
 
 
 @pytest.fixture
