@@ -138,7 +138,7 @@ class SpaSettings(PluginModel):
     """
 
     copy_tags: bool = True
-    concurrency: int = Field(default=128, ge=1, le=250)
+    concurrency: int = Field(default=250, ge=1, le=250)
     copies_per_second: int = Field(default=3500, ge=1, le=100_000)
     single_copy_limit: int = Field(default=_SINGLE_COPY, ge=_LEAST_PART, le=_SINGLE_COPY)
     entry_points: tuple[Annotated[str, AfterValidator(_check_pattern)], ...] = ()
