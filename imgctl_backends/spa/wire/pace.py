@@ -7,7 +7,8 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-_FIRST: Final = 32
+#: Within 40 ms, a far service's answer, these are 3,200 calls a second: S3 takes them.
+_FIRST: Final = 128
 _LEAST: Final = 2
 #: Seconds: what was sent before a window shrank must not shrink it again.
 _REST: Final = 1.0

@@ -274,20 +274,20 @@ def test_files_survive_a_plan() -> None:
 
 
 def test_the_window_grows_fast_then_carefully_and_halves_once_per_burst() -> None:
-    pace = Pace(100, 1000)
+    pace = Pace(1000, 1000)
     for _ in range(10):
         pace.succeeded()
-    assert pace.window == 42
+    assert pace.window == 138
     pace.throttled(10.0)
     pace.throttled(10.5)  # the same burst
-    assert pace.window == 21
-    for _ in range(21):
+    assert pace.window == 69
+    for _ in range(69):
         pace.succeeded()
-    assert pace.window == 21
+    assert pace.window == 69
     pace.succeeded()
-    assert pace.window == 22
+    assert pace.window == 70
     pace.throttled(11.5)
-    assert pace.window == 11
+    assert pace.window == 35
     for second in range(12, 100, 2):
         pace.throttled(float(second))
     assert pace.window == 2
