@@ -110,4 +110,5 @@ def _read(table: dict[str, object], number: int) -> Rule:
             fix=nearest(problem.name, Rule.model_fields),
         )
     key = problem.name.partition(".")[0]
-    raise InvalidSetting(f"rule {number} in the settings file: {key} {problem.message}".rstrip())
+    where = f"rule {number} in the settings file" + (f": {key}" if key else "")
+    raise InvalidSetting(f"{where} {problem.message}")

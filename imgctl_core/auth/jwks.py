@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from imgctl_core.auth.counters import KeyFetchCounters, KeyFetches
-from imgctl_core.auth.discovery import check_issuer_url, fetch_keys
+from imgctl_core.auth.discovery import check_addresses, fetch_keys
 from imgctl_core.auth.fetch import FetchFailed
 from imgctl_core.auth.freshness import Freshness
 from imgctl_core.auth.keys import Jwk, KeySet, UnknownKey
@@ -23,11 +23,12 @@ _LOG = logging.getLogger("imgctl.auth")
 
 
 class JwksCache:
-    """A `KeySource` that fetches the issuer's keys by discovery. Safe from any thread."""
+    """A `KeySource` that fetches the issuer's keys. Safe from any thread."""
 
     def __init__(
         self,
         issuer: str,
+        jwks_uri: str = "",
         *,
         freshness: Freshness | None = None,
         timeout: float = 5.0,
@@ -39,21 +40,22 @@ class JwksCache:
 
         Args:
             issuer: https, or http on the loopback.
+            jwks_uri: where its keys are; by default where its discovery document says.
             freshness: when keys count and when new ones are fetched.
-            timeout: for each of a fetch's two requests, in seconds.
+            timeout: for each request of a fetch, in seconds.
             wait: longest time that `key` waits for a fetch, in seconds.
-            fetch: gets the keys; by default from the issuer, by discovery.
+            fetch: gets the keys; by default from those addresses.
             clock: monotonic seconds.
 
         Raises:
-            InvalidSetting: the issuer's address can't be used.
+            InvalidSetting: an address can't be used.
         """
-        check_issuer_url(issuer)
+        check_addresses(issuer, jwks_uri)
         self._issuer = issuer
         #: When keys count.
         self.freshness = freshness or Freshness()
         self._wait = wait
-        self._fetch = fetch or (lambda: fetch_keys(issuer, timeout=timeout))
+        self._fetch = fetch or (lambda: fetch_keys(issuer, jwks_uri, timeout=timeout))
         self._clock = clock
         # Everything below is guarded by this condition.
         self._changed = threading.Condition()

@@ -96,3 +96,37 @@ def test_a_rule_about_nothing_there_is_an_error(make: Make, rule: str, message: 
 
 def test_a_rule_about_a_kind_out_of_use_is_none(make: Make) -> None:
     make("[[rules]]\nkinds = ['spa']\n[[rules]]\nkinds = ['image']", IMGCTL_PLUGINS_DISABLED="spa")
+
+
+@pytest.mark.parametrize("table", ["allowed_groups = ['release']", "allow_replace = true", ""])
+def test_a_table_about_no_environment_is_an_error(make: Make, table: str) -> None:
+    """Or the environment that it was meant for would be open to everybody."""
+    with pytest.raises(InvalidSetting, match=r"\[environments.prdo\]") as wrong:
+        make(f"[environments.prdo]\n{table}")
+    assert wrong.value.fix == "did you mean 'prod'?"
+
+
+@pytest.mark.parametrize(
+    ("file", "variables"),
+    [
+        ("[environments.web-eu]\nallowed_groups = ['web']", {"IMGCTL_SPA_WEB_EU": "web"}),
+        ("[environments.web-eu.spa]\nsuffix = 'web'", {}),
+    ],
+)
+def test_a_table_about_an_environment_of_a_kind_out_of_use_is_none(
+    make: Make, file: str, variables: dict[str, str]
+) -> None:
+    variables["IMGCTL_PLUGINS_DISABLED"] = "spa"
+    with pytest.raises(InvalidSetting, match="web-us"):
+        make("[environments.web-us]", **variables)
+    make(file, **variables)
+
+
+def test_keys_may_be_elsewhere(make: Make, issuer: Issuer) -> None:
+    """The issuer goes by its outside address, where this server does not reach it."""
+    outside = "https://dex.example.com"
+    parts = make(OIDC_ISSUER_URL=outside, OIDC_JWKS_URI=f"{issuer.url}/keys")
+    token = issuer.token(audience=AUDIENCE, iss=outside)
+    assert parts.verifier.verify(token).issuer == outside
+    with pytest.raises(TokenRefused):
+        parts.verifier.verify(issuer.token(audience=AUDIENCE))
