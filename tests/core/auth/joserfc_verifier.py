@@ -19,6 +19,8 @@ from imgctl_core.auth.subject import parse_subject
 from imgctl_core.errors import IssuerUnreachable, NotAuthorized
 from imgctl_core.models import Actor
 
+_NUMBERS = {"RS256": ("kty", "n", "e"), "ES256": ("kty", "crv", "x", "y")}
+
 
 class JoserfcTokenVerifier:
     """Stands on joserfc; for its arguments see `JoseTokenVerifier`."""
@@ -65,7 +67,11 @@ class JoserfcTokenVerifier:
         published = self._keys.key(parsed.key_id)
         check_key(published, parsed.algorithm)
         cls = RSAKey if parsed.algorithm == "RS256" else ECKey
-        key = cls.import_key({name: str(value) for name, value in published.items()})
+        # joserfc checks certificates and the like, too; they say nothing here.
+        needed: dict[str, str | list[str]] = {
+            name: str(published[name]) for name in _NUMBERS[parsed.algorithm]
+        }
+        key = cls.import_key(needed)
         jwt.decode(token, key, algorithms=[parsed.algorithm])
         check_times(claims, self._clock(), leeway=self._leeway, max_lifetime=self._max_lifetime)
         return claims
