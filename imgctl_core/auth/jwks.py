@@ -105,10 +105,12 @@ class JwksCache:
         """
         self.start()
         with self._changed:
-            found = self._set.keys.get(kid)
-            if found is not None and self._fresh(self._clock()):
+            found, now = self._set.keys.get(kid), self._clock()
+            if found is not None and self._fresh(now):
                 return found
-            self._await_fetch()
+            # An issuer that is known to be down slows nobody whose key is known.
+            spared = found is not None and self._usable(now) and self._counters.failing
+            self._await_fetch(0.0 if spared else self._wait)
             if not self._usable(self._clock()):
                 raise IssuerUnreachable(
                     "the server can't check tokens now: it could not fetch the issuer's keys",
@@ -125,7 +127,7 @@ class JwksCache:
     def _usable(self, now: float) -> bool:
         return self._fetched_at is not None and self.freshness.is_usable(self._fetched_at, now)
 
-    def _await_fetch(self) -> None:
+    def _await_fetch(self, patience: float) -> None:
         """Wait for the fetch under way, or for one of our own where that is allowed."""
         if self._closed:
             return
@@ -135,7 +137,7 @@ class JwksCache:
             self._wanted = True
             self._changed.notify_all()
         before = self._finished
-        self._changed.wait_for(lambda: self._finished != before or self._closed, self._wait)
+        self._changed.wait_for(lambda: self._finished != before or self._closed, patience)
 
     def _run(self) -> None:
         while self._next():
@@ -166,7 +168,7 @@ class JwksCache:
             error = f"{self._issuer}: unexpected {type(unexpected).__name__}"
         with self._changed:
             before = self._set
-            troubled = self._counters.snapshot(self._clock()).failures_in_a_row > 0
+            troubled = self._counters.failing
             self._fetching = False
             self._finished += 1
             if fetched is not None:
