@@ -157,9 +157,19 @@ class JoseTokenVerifier:
             email=claims.email,
             groups=claims.groups,
             connector=connector,
-            token_id=claims.token_id or hashlib.sha256(token.encode("ascii")).hexdigest()[:16],
+            token_id=claims.token_id or _fingerprint(token),
             expires_at=datetime.fromtimestamp(claims.expires, UTC),
         )
+
+
+def _fingerprint(token: str) -> str:
+    """Return a short name of what is signed in a token.
+
+    Not of the signature: each of ES256 has a twin that is as good, and who has a token
+    could give it another name.
+    """
+    signed, _, _ = token.rpartition(".")
+    return hashlib.sha256(signed.encode("ascii")).hexdigest()[:16]
 
 
 def _wrong_connector(connector: str, allowed: tuple[str, ...]) -> NotAuthorized:
