@@ -7,7 +7,8 @@ own short codes, never with anything out of the token.
 
 from __future__ import annotations
 
-from imgctl_core.errors import TokenRefused
+from imgctl_core.errors import NotAuthorized, TokenRefused
+from imgctl_core.models import Actor
 
 
 class Refusal(Exception):
@@ -20,6 +21,16 @@ class Refusal(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+
+class WrongConnector(NotAuthorized):
+    """A token is good, and not by a connector that counts here. `actor` is whose it is."""
+
+    def __init__(
+        self, message: str, *, fix: str = "", id: str = "", actor: Actor | None = None
+    ) -> None:
+        super().__init__(message, fix=fix, id=id)
+        self.actor = actor
 
 
 def token_refused() -> TokenRefused:

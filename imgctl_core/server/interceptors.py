@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import grpc
 
-from imgctl_core.auth.refusal import token_refused
+from imgctl_core.auth.refusal import WrongConnector, token_refused
 from imgctl_core.errors import (
     ImgctlError,
     InternalError,
@@ -140,6 +140,8 @@ class AuthInterceptor(grpc.ServerInterceptor):
             self._records.authn_denied(method, peer, "token refused")
             raise token_refused() from None
         except NotAuthorized as error:
+            if isinstance(error, WrongConnector):
+                actor = error.actor
             self._records.authz_denied(method, peer, actor, error)
             raise
         except RateLimited:

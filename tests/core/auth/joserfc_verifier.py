@@ -14,9 +14,9 @@ from joserfc.jwk import ECKey, RSAKey
 from imgctl_core.auth import compact
 from imgctl_core.auth.claims import Claims, check_audience, check_times, read_claims
 from imgctl_core.auth.keys import KeySource, check_key
-from imgctl_core.auth.refusal import Refusal, token_refused
+from imgctl_core.auth.refusal import Refusal, WrongConnector, token_refused
 from imgctl_core.auth.subject import parse_subject
-from imgctl_core.errors import IssuerUnreachable, NotAuthorized
+from imgctl_core.errors import IssuerUnreachable
 from imgctl_core.models import Actor
 
 _NUMBERS = {"RS256": ("kty", "n", "e"), "ES256": ("kty", "crv", "x", "y")}
@@ -54,9 +54,10 @@ class JoserfcTokenVerifier:
         except Exception:
             raise token_refused() from None
         subject = parse_subject(claims.subject)
+        actor = Actor(claims.issuer, claims.subject, claims.name, claims.email, claims.groups)
         if subject is None or subject.connector not in self._connectors:
-            raise NotAuthorized("this server takes no logins by that connector")
-        return Actor(claims.issuer, claims.subject, claims.name, claims.email, claims.groups)
+            raise WrongConnector("this server takes no logins by that connector", actor=actor)
+        return actor
 
     def _check(self, token: str) -> Claims:
         parsed = compact.parse(token)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgctl_core.auth.refusal import token_refused
+from imgctl_core.auth.refusal import WrongConnector, token_refused
 from imgctl_core.auth.tokens import TokenVerifier
 from imgctl_core.errors import NotAuthorized, TokenRefused
 from imgctl_core.models import Actor
@@ -129,8 +129,10 @@ def subject(*fields: tuple[int, bytes]) -> str:
 
 def test_38_another_connector_is_not_authorized(kit: Kit) -> None:
     token = kit.token(sub=subject((0x0A, b"alice"), (0x12, b"github")))
-    with pytest.raises(NotAuthorized) as denied:
+    with pytest.raises(WrongConnector) as denied:
         kit.verifier(allowed_connectors=("ssh", "ldap")).verify(token)
+    assert denied.value.actor is not None
+    assert (denied.value.actor.name, denied.value.actor.connector) == ("alice", "github")
     assert denied.value.message == "this server takes no logins by Dex's connector 'github'"
     assert denied.value.fix == "log in by a connector that it takes: ssh, ldap"
     assert kit.verifier(allowed_connectors=("github",)).verify(token).connector == "github"
