@@ -55,6 +55,14 @@ class Rule(BaseModel):
             raise ValueError("is set but empty, so it would match nothing; leave it out for any")
         raise ValueError("has an empty name in it")
 
+    @field_validator("artifacts")
+    @classmethod
+    def _no_exceptions(cls, value: _Names) -> _Names:
+        # Elsewhere `!` takes away again what a pattern before it allows.
+        if any(pattern.startswith("!") for pattern in value or ()):
+            raise ValueError("has a pattern with a ! in front, and rules only ever allow")
+        return value
+
     @field_validator("sources", "destinations")
     @classmethod
     def _canonical(cls, value: _Names) -> _Names:

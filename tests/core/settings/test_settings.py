@@ -160,6 +160,7 @@ def test_a_wrong_value_is_named_by_its_variable(environ: dict[str, str], text: s
         ("[[rules]]\ngroups = ['a', ' ']", "rule 1 .*groups has an empty name", ""),
         ("[[rules]]\nkinds = 'spa'", "rule 1 .*: kinds must be a list", ""),
         ("[[rules]]\nkinds = [1]", "rule 1 .*: kinds must be a text", ""),
+        ("[[rules]]\nartifacts = ['*', '!secret/*']", "rule 1 .*artifacts .*only ever allow", ""),
         ("[[rules]]", "file says nothing", ""),
         ("[rules]\ngroups = ['a']", "tables of a list", r"[[rules]]"),
         ("rules = 1", "tables of a list", r"[[rules]]"),
