@@ -98,15 +98,17 @@ class JoseTokenVerifier:
         try:
             claims = self._check(token)
         except Refusal as refusal:
-            _LOG.info("token refused: %s", refusal.code)
+            code = refusal.code
+            _LOG.info("token refused: %s", code)
         except IssuerUnreachable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an odd token breaks is no way in
+            code = "unexpected"
             _LOG.warning("token refused: unexpected %s", type(error).__name__)
         else:
             return self._actor(token, claims)
         # Raised out here, so that what went wrong does not hang on it as its context.
-        raise token_refused()
+        raise token_refused(code)
 
     def _check(self, token: str) -> Claims:
         parsed = compact.parse(token)
