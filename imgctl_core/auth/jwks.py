@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from imgctl_core.auth.counters import KeyFetchCounters, KeyFetches
@@ -201,6 +202,8 @@ class JwksCache:
         level = logging.INFO if fetched.keys else logging.ERROR
         _LOG.log(level, "fetched the keys of %s: %d usable", self._issuer, len(fetched.keys))
         if fetched.skipped:
-            _LOG.warning("keys left out, and why: %s", ", ".join(fetched.skipped))
+            codes = Counter(fetched.skipped).items()
+            counted = (f"{code} ({count} times)" if count > 1 else code for code, count in codes)
+            _LOG.warning("keys left out, and why: %s", ", ".join(counted))
         if "private" in fetched.skipped:
             _LOG.error("%s publishes a private key: whoever reads it can sign", self._issuer)
