@@ -6,6 +6,20 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+#: By pydantic's kind of error: what its words, which speak of Python, mean in a file.
+_WORDS = {
+    "tuple_type": "must be a list",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "dict_type": "must be a table",
+    "mapping_type": "must be a table",
+    "model_type": "must be a table",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -24,7 +38,7 @@ def most_telling(error: ValidationError) -> Problem:
     first = errors[0]
     return Problem(
         ".".join(str(part) for part in first["loc"]),
-        first["msg"].removeprefix("Value error, "),
+        _WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, "),
         unknown=first["type"] == "extra_forbidden",
         missing=first["type"] == "missing",
     )

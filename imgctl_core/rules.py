@@ -55,6 +55,14 @@ class Rule(BaseModel):
             raise ValueError("is set but empty, so it would match nothing; leave it out for any")
         raise ValueError("has an empty name in it")
 
+    @field_validator("artifacts")
+    @classmethod
+    def _no_exceptions(cls, value: _Names) -> _Names:
+        # Elsewhere `!` takes away again what a pattern before it allows.
+        if any(pattern.startswith("!") for pattern in value or ()):
+            raise ValueError("has a pattern with a ! in front, and rules only ever allow")
+        return value
+
     @field_validator("sources", "destinations")
     @classmethod
     def _canonical(cls, value: _Names) -> _Names:
@@ -110,4 +118,5 @@ def _read(table: dict[str, object], number: int) -> Rule:
             fix=nearest(problem.name, Rule.model_fields),
         )
     key = problem.name.partition(".")[0]
-    raise InvalidSetting(f"rule {number} in the settings file: {key} {problem.message}".rstrip())
+    where = f"rule {number} in the settings file" + (f": {key}" if key else "")
+    raise InvalidSetting(f"{where} {problem.message}")

@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from imgctl_core.audit import default_audit_log
+from imgctl_core.auth.addresses import parse_address, parse_issuer
 from imgctl_core.errors import InvalidSetting
-from imgctl_core.hosts import is_loopback
 from imgctl_core.layers import Layers, Table, Words
 from imgctl_core.names import canonical_name
 from imgctl_core.problems import Problem, most_telling
@@ -87,6 +86,7 @@ class OidcTable(Table):
     empty_counts = frozenset({"allowed_groups"})
 
     issuer_url: str
+    jwks_uri: str = ""
     audience: str = Field(min_length=1)
     allowed_groups: Words = (DEFAULT_GROUP,)
     allowed_connectors: Words = ("ssh",)
@@ -96,13 +96,16 @@ class OidcTable(Table):
 
     @field_validator("issuer_url")
     @classmethod
-    def _secure(cls, value: str) -> str:
-        url = urlsplit(value)
-        if url.scheme == "https" and url.hostname:
-            return value
-        if url.scheme == "http" and is_loopback(url.hostname or ""):
-            return value
-        raise ValueError("must be an https:// address (http:// only on the loopback)")
+    def _issuer(cls, value: str) -> str:
+        parse_issuer(value)
+        return value
+
+    @field_validator("jwks_uri")
+    @classmethod
+    def _keys(cls, value: str) -> str:
+        if value:
+            parse_address(value)
+        return value
 
     @field_validator("allowed_groups", "allowed_connectors")
     @classmethod

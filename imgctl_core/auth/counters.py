@@ -30,6 +30,11 @@ class KeyFetchCounters:
         self._keys = 0
         self._skipped: tuple[str, ...] = ()
 
+    @property
+    def failing(self) -> bool:
+        """Return whether the last fetch failed."""
+        return self._in_a_row > 0
+
     def succeeded(self, at: float, keys: int, skipped: tuple[str, ...]) -> None:
         self._fetches += 1
         self._in_a_row = 0

@@ -2,46 +2,61 @@
 
 The issuer's document must name the very issuer that we were told (section 4.3), and the
 keys must come from its own origin: an answer that sends us elsewhere for keys would be a
-way to bring in one's own.
+way to bring in one's own. Only the operator may say that they are elsewhere.
 """
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, urlsplit
-
+from imgctl_core.auth.addresses import origin, parse_address, parse_issuer
 from imgctl_core.auth.fetch import FetchFailed, get_object
 from imgctl_core.auth.keys import KeySet, usable_keys
 from imgctl_core.errors import InvalidSetting
-from imgctl_core.hosts import is_loopback
 
 _WELL_KNOWN = "/.well-known/openid-configuration"
-_PORTS = {"https": 443, "http": 80}
 
 
-def check_issuer_url(issuer: str) -> None:
-    """Check an issuer's address before anything is sent to it.
+def check_addresses(issuer: str, jwks_uri: str = "") -> None:
+    """Check an issuer's address, and its keys' where one is given, before anything is sent.
 
     Raises:
-        InvalidSetting: it is no https address (http on the loopback), or has parts that
-            an issuer's address may not have.
+        InvalidSetting: one is no https address (http on the loopback), or has parts that
+            it may not have.
     """
     try:
-        parts = _parse(issuer)
-        if parts.query or parts.fragment:
-            raise ValueError("it has a query or a fragment")
+        parse_issuer(issuer)
     except ValueError as error:
         raise InvalidSetting(
             f"the issuer's address can't be used: {error}",
             fix="OIDC_ISSUER_URL takes an https:// address, http:// only on the loopback",
         ) from None
+    try:
+        if jwks_uri:
+            parse_address(jwks_uri)
+    except ValueError as error:
+        raise InvalidSetting(
+            f"the address of the issuer's keys can't be used: {error}",
+            fix="OIDC_JWKS_URI takes an https:// address, http:// only on the loopback",
+        ) from None
 
 
-def fetch_keys(issuer: str, *, timeout: float) -> KeySet:
+def fetch_keys(issuer: str, jwks_uri: str = "", *, timeout: float) -> KeySet:
     """Fetch the issuer's usable keys: two requests of at most `timeout` seconds each.
+
+    With `jwks_uri` the keys come from there, and the issuer itself is not asked.
 
     Raises:
         FetchFailed: it can't be reached, or does not answer as that issuer should.
     """
+    address = jwks_uri or _discovered(issuer, timeout)
+    keys = get_object(address, timeout=timeout)
+    try:
+        return usable_keys(keys)
+    except ValueError as error:
+        raise FetchFailed(f"{address}: {error}") from None
+
+
+def _discovered(issuer: str, timeout: float) -> str:
+    """Return where the issuer says that its keys are, which must be at its own origin."""
     document = get_object(issuer.rstrip("/") + _WELL_KNOWN, timeout=timeout)
     named = document.get("issuer")
     if named != issuer:
@@ -53,40 +68,12 @@ def fetch_keys(issuer: str, *, timeout: float) -> KeySet:
     if not isinstance(address, str):
         raise FetchFailed(f"{issuer}: its discovery document has no jwks_uri")
     try:
-        foreign = _origin(_parse(address)) != _origin(_parse(issuer))
+        foreign = origin(parse_address(address)) != origin(parse_issuer(issuer))
     except ValueError as error:
         raise FetchFailed(f"{issuer}: its jwks_uri can't be used: {error}") from None
     if foreign:
-        raise FetchFailed(f"{issuer}: its jwks_uri is at another origin, {ascii(address)[:200]}")
-    keys = get_object(address, timeout=timeout)
-    try:
-        return usable_keys(keys)
-    except ValueError as error:
-        raise FetchFailed(f"{address}: {error}") from None
-
-
-def _parse(url: str) -> SplitResult:
-    """Take an address apart, if it is one that keys may come from.
-
-    Raises:
-        ValueError: it is not. The text holds nothing of the address, which may have a
-            password in it.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("it is no address") from None
-    if parts.scheme not in _PORTS or not host:
-        raise ValueError("it is no http(s) address with a host")
-    if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError("plain http is for the loopback only")
-    if "@" in parts.netloc:
-        raise ValueError("it holds credentials")
-    return parts
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
-    """Return scheme, host and port (RFC 6454)."""
-    port = _PORTS[parts.scheme] if parts.port is None else parts.port
-    return parts.scheme, parts.hostname, port
+        raise FetchFailed(
+            f"{issuer}: its jwks_uri is at another origin, {ascii(address)[:200]};"
+            " if the keys are to come from there, set OIDC_JWKS_URI to it"
+        )
+    return address

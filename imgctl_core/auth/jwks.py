@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from imgctl_core.auth.counters import KeyFetchCounters, KeyFetches
-from imgctl_core.auth.discovery import check_issuer_url, fetch_keys
+from imgctl_core.auth.discovery import check_addresses, fetch_keys
 from imgctl_core.auth.fetch import FetchFailed
 from imgctl_core.auth.freshness import Freshness
 from imgctl_core.auth.keys import Jwk, KeySet, UnknownKey
@@ -23,11 +24,12 @@ _LOG = logging.getLogger("imgctl.auth")
 
 
 class JwksCache:
-    """A `KeySource` that fetches the issuer's keys by discovery. Safe from any thread."""
+    """A `KeySource` that fetches the issuer's keys. Safe from any thread."""
 
     def __init__(
         self,
         issuer: str,
+        jwks_uri: str = "",
         *,
         freshness: Freshness | None = None,
         timeout: float = 5.0,
@@ -39,21 +41,22 @@ class JwksCache:
 
         Args:
             issuer: https, or http on the loopback.
+            jwks_uri: where its keys are; by default where its discovery document says.
             freshness: when keys count and when new ones are fetched.
-            timeout: for each of a fetch's two requests, in seconds.
+            timeout: for each request of a fetch, in seconds.
             wait: longest time that `key` waits for a fetch, in seconds.
-            fetch: gets the keys; by default from the issuer, by discovery.
+            fetch: gets the keys; by default from those addresses.
             clock: monotonic seconds.
 
         Raises:
-            InvalidSetting: the issuer's address can't be used.
+            InvalidSetting: an address can't be used.
         """
-        check_issuer_url(issuer)
+        check_addresses(issuer, jwks_uri)
         self._issuer = issuer
         #: When keys count.
         self.freshness = freshness or Freshness()
         self._wait = wait
-        self._fetch = fetch or (lambda: fetch_keys(issuer, timeout=timeout))
+        self._fetch = fetch or (lambda: fetch_keys(issuer, jwks_uri, timeout=timeout))
         self._clock = clock
         # Everything below is guarded by this condition.
         self._changed = threading.Condition()
@@ -103,10 +106,12 @@ class JwksCache:
         """
         self.start()
         with self._changed:
-            found = self._set.keys.get(kid)
-            if found is not None and self._fresh(self._clock()):
+            found, now = self._set.keys.get(kid), self._clock()
+            if found is not None and self._fresh(now):
                 return found
-            self._await_fetch()
+            # An issuer that is known to be down slows nobody whose key is known.
+            spared = found is not None and self._usable(now) and self._counters.failing
+            self._await_fetch(0.0 if spared else self._wait)
             if not self._usable(self._clock()):
                 raise IssuerUnreachable(
                     "the server can't check tokens now: it could not fetch the issuer's keys",
@@ -123,7 +128,7 @@ class JwksCache:
     def _usable(self, now: float) -> bool:
         return self._fetched_at is not None and self.freshness.is_usable(self._fetched_at, now)
 
-    def _await_fetch(self) -> None:
+    def _await_fetch(self, patience: float) -> None:
         """Wait for the fetch under way, or for one of our own where that is allowed."""
         if self._closed:
             return
@@ -133,7 +138,7 @@ class JwksCache:
             self._wanted = True
             self._changed.notify_all()
         before = self._finished
-        self._changed.wait_for(lambda: self._finished != before or self._closed, self._wait)
+        self._changed.wait_for(lambda: self._finished != before or self._closed, patience)
 
     def _run(self) -> None:
         while self._next():
@@ -164,7 +169,7 @@ class JwksCache:
             error = f"{self._issuer}: unexpected {type(unexpected).__name__}"
         with self._changed:
             before = self._set
-            troubled = self._counters.snapshot(self._clock()).failures_in_a_row > 0
+            troubled = self._counters.failing
             self._fetching = False
             self._finished += 1
             if fetched is not None:
@@ -197,6 +202,8 @@ class JwksCache:
         level = logging.INFO if fetched.keys else logging.ERROR
         _LOG.log(level, "fetched the keys of %s: %d usable", self._issuer, len(fetched.keys))
         if fetched.skipped:
-            _LOG.warning("keys left out, and why: %s", ", ".join(fetched.skipped))
+            codes = Counter(fetched.skipped).items()
+            counted = (f"{code} ({count} times)" if count > 1 else code for code, count in codes)
+            _LOG.warning("keys left out, and why: %s", ", ".join(counted))
         if "private" in fetched.skipped:
             _LOG.error("%s publishes a private key: whoever reads it can sign", self._issuer)

@@ -20,9 +20,9 @@ from jose.exceptions import JOSEError
 from imgctl_core.auth import compact
 from imgctl_core.auth.claims import Claims, check_audience, check_times, read_claims
 from imgctl_core.auth.keys import BadKey, KeySource, UnknownKey, check_key
-from imgctl_core.auth.refusal import Refusal, token_refused
+from imgctl_core.auth.refusal import Refusal, WrongConnector, token_refused
 from imgctl_core.auth.subject import parse_subject
-from imgctl_core.errors import IssuerUnreachable, NotAuthorized
+from imgctl_core.errors import IssuerUnreachable
 from imgctl_core.models import Actor
 
 _LOG = logging.getLogger("imgctl.auth")
@@ -42,7 +42,7 @@ class TokenVerifier(Protocol):
 
         Raises:
             TokenRefused: the token is no good; the text never says why.
-            NotAuthorized: the token is good, and not by a connector that counts here.
+            WrongConnector: the token is good, and not by a connector that counts here.
             IssuerUnreachable: it can't be checked, since the issuer's keys are not known.
         """
 
@@ -98,15 +98,17 @@ class JoseTokenVerifier:
         try:
             claims = self._check(token)
         except Refusal as refusal:
-            _LOG.info("token refused: %s", refusal.code)
+            code = refusal.code
+            _LOG.info("token refused: %s", code)
         except IssuerUnreachable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an odd token breaks is no way in
+            code = "unexpected"
             _LOG.warning("token refused: unexpected %s", type(error).__name__)
         else:
             return self._actor(token, claims)
         # Raised out here, so that what went wrong does not hang on it as its context.
-        raise token_refused()
+        raise token_refused(code)
 
     def _check(self, token: str) -> Claims:
         parsed = compact.parse(token)
@@ -146,26 +148,37 @@ class JoseTokenVerifier:
 
     def _actor(self, token: str, claims: Claims) -> Actor:
         subject = parse_subject(claims.subject)
-        connector = subject.connector if subject else ""
-        if ANY_CONNECTOR not in self._connectors and connector not in self._connectors:
-            _LOG.info("token refused: connector")
-            raise _wrong_connector(connector, self._connectors)
-        return Actor(
+        actor = Actor(
             issuer=claims.issuer,
             subject=claims.subject,
             name=claims.name,
             email=claims.email,
             groups=claims.groups,
-            connector=connector,
-            token_id=claims.token_id or hashlib.sha256(token.encode("ascii")).hexdigest()[:16],
+            connector=subject.connector if subject else "",
+            token_id=claims.token_id or _fingerprint(token),
             expires_at=datetime.fromtimestamp(claims.expires, UTC),
         )
+        if ANY_CONNECTOR not in self._connectors and actor.connector not in self._connectors:
+            _LOG.info("token refused: connector")
+            raise _wrong_connector(actor, self._connectors)
+        return actor
 
 
-def _wrong_connector(connector: str, allowed: tuple[str, ...]) -> NotAuthorized:
+def _fingerprint(token: str) -> str:
+    """Return a short name of what is signed in a token.
+
+    Not of the signature: each of ES256 has a twin that is as good, and who has a token
+    could give it another name.
+    """
+    signed, _, _ = token.rpartition(".")
+    return hashlib.sha256(signed.encode("ascii")).hexdigest()[:16]
+
+
+def _wrong_connector(actor: Actor, allowed: tuple[str, ...]) -> WrongConnector:
     names = ", ".join(allowed)
-    if connector:
-        reason = f"this server takes no logins by Dex's connector {connector!r}"
+    if actor.connector:
+        reason = f"this server takes no logins by Dex's connector {actor.connector!r}"
     else:
         reason = "the token does not say which of Dex's connectors it comes from"
-    return NotAuthorized(reason, fix=f"log in by a connector that it takes: {names}")
+    fix = f"log in by a connector that it takes: {names}"
+    return WrongConnector(reason, fix=fix, actor=actor)

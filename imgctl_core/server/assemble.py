@@ -31,9 +31,9 @@ from imgctl_core.plugins.configure import make_notifiers, make_promoters
 from imgctl_core.plugins.registry import PluginRegistry, load_registry
 from imgctl_core.promoter import Promoter
 from imgctl_core.resolve import Resolver
+from imgctl_core.server.crosscheck import check_names
 from imgctl_core.settings import ServerSettings
 from imgctl_core.store import MemoryStore
-from imgctl_core.suggest import nearest
 
 _LOG = logging.getLogger("imgctl.server")
 
@@ -83,17 +83,15 @@ def configure_plugins(settings: ServerSettings) -> Plugins:
     registry = load_registry(settings.plugins)
     promoters = make_promoters(registry, settings)
     notifiers = make_notifiers(registry, settings)
-    environments = sorted(
-        {*settings.environments, *(name for p in promoters.values() for name in p.endpoints)}
-    )
-    if not any(promoter.endpoints for promoter in promoters.values()):
+    endpoints = {name for promoter in promoters.values() for name in promoter.endpoints}
+    if not endpoints:
         raise InvalidSetting(
             "no environment has an endpoint, so there is nothing to promote between",
             fix="set IMGCTL_REGISTRY_<NAME> or IMGCTL_SPA_<NAME> for two environments at least",
         )
-    _check_names(settings, environments)
-    _check_kinds(settings, registry)
-    return Plugins(registry, promoters, notifiers, tuple(environments))
+    check_names(settings, registry, endpoints)
+    environments = tuple(sorted({*settings.environments, *endpoints}))
+    return Plugins(registry, promoters, notifiers, environments)
 
 
 def assemble(settings: ServerSettings, plugins: Plugins) -> Assembly:
@@ -112,7 +110,8 @@ def assemble(settings: ServerSettings, plugins: Plugins) -> Assembly:
         },
         rules=settings.rules,
     )
-    keys = JwksCache(oidc.issuer_url, freshness=Freshness(stale=oidc.keys_max_stale))
+    freshness = Freshness(stale=oidc.keys_max_stale)
+    keys = JwksCache(oidc.issuer_url, oidc.jwks_uri, freshness=freshness)
     verifier = JoseTokenVerifier(
         issuer=oidc.issuer_url,
         audience=oidc.audience,
@@ -209,37 +208,6 @@ def _plain(value: object) -> object:
     if is_dataclass(value):
         return {f.name: getattr(value, f.name) for f in fields(value)}
     return sorted(map(str, value)) if isinstance(value, AbstractSet) else str(value)
-
-
-def _check_names(settings: ServerSettings, environments: list[str]) -> None:
-    named = [("IMGCTL_DEFAULT_SOURCE", settings.server.default_source)]
-    named += [
-        (f"[environments.{name}] promote_from", source)
-        for name, table in settings.environments.items()
-        for source in table.promote_from or ()
-    ]
-    named += [
-        (f"rule {number}", name)
-        for number, rule in enumerate(settings.rules, start=1)
-        for name in (*(rule.sources or ()), *(rule.destinations or ()))
-    ]
-    for where, name in named:
-        if name and name not in environments:
-            raise InvalidSetting(
-                f"{where} names {name!r}, and there is no such environment",
-                fix=nearest(name, environments),
-            )
-
-
-def _check_kinds(settings: ServerSettings, registry: PluginRegistry) -> None:
-    for number, rule in enumerate(settings.rules, start=1):
-        for kind in rule.kinds or ():
-            # A rule about a plugin that is out of use is no mistake of the operator's.
-            if kind not in registry.promoters and registry.out_of_use(kind) is None:
-                raise InvalidSetting(
-                    f"rule {number} is for kind {kind!r}, and no promoter of that kind is loaded",
-                    fix=nearest(kind, registry.promoters),
-                )
 
 
 def _plugin_fields(plugins: Plugins) -> list[JSON]:

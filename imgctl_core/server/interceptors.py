@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import grpc
 
-from imgctl_core.auth.refusal import token_refused
+from imgctl_core.auth.refusal import RefusedToken, WrongConnector, token_refused
 from imgctl_core.errors import (
     ImgctlError,
     InternalError,
@@ -136,10 +136,13 @@ class AuthInterceptor(grpc.ServerInterceptor):
             actor = self._verifier.verify(token)
             self._rates.actor(actor.issuer, actor.subject)
             return Caller(self._policy.admit(actor), peer)
-        except NotAuthenticated:
-            self._records.authn_denied(method, peer, "token refused")
+        except NotAuthenticated as error:
+            code = error.code if isinstance(error, RefusedToken) else ""
+            self._records.authn_denied(method, peer, code or "token refused")
             raise token_refused() from None
         except NotAuthorized as error:
+            if isinstance(error, WrongConnector):
+                actor = error.actor
             self._records.authz_denied(method, peer, actor, error)
             raise
         except RateLimited:

@@ -11,7 +11,7 @@ from typing import Final
 
 from imgctl_core.errors import AuditUnavailable, ImgctlError
 from imgctl_core.journal import actor_fields, peer_fields
-from imgctl_core.models import JSON, Actor
+from imgctl_core.models import JSON, Actor, PromotionRequest
 from imgctl_core.peer import Peer
 from imgctl_core.server.caller import Caller, peer_host
 from imgctl_core.server.ports import Audit
@@ -83,13 +83,19 @@ class Records:
         }
         self._denied("server.limited", self._hasty, peer, fields)
 
-    def auth_checked(self, caller: Caller) -> None:
-        """Note that somebody asked who they are.
+    def auth_checked(self, caller: Caller, explained: PromotionRequest | None) -> None:
+        """Note that somebody asked who they are, and what they had explained, as they typed it.
 
         Raises:
             AuditUnavailable: it can't be written, which is what the caller should hear.
         """
         fields = {**peer_fields(caller.peer), "actor": actor_fields(caller.actor)}
+        if explained is not None:
+            fields["explained"] = {
+                "refs": list(explained.refs),
+                "source": explained.source,
+                "destination": explained.destination,
+            }
         self._audit("auth.checked", fields)
 
     def _denied(self, event: str, sampler: Sampler, peer: Peer, fields: Mapping[str, JSON]) -> None:

@@ -145,7 +145,7 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
     ) -> pb.AuthCheckResponse:
         caller = current()
         asked = convert.explained_of(request)
-        self._records.auth_checked(caller)
+        self._records.auth_checked(caller, asked)
         destinations = self._catalogue.destinations(caller.actor)
         explanation = self._catalogue.explain(asked, caller.actor) if asked is not None else None
         return convert.auth_check(

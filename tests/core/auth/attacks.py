@@ -6,15 +6,21 @@ who is denied, a part of the answer.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from joserfc.util import urlsafe_b64decode
 
 from tests.core.auth.kit import Kit, b64
 
 Build = Callable[[Kit], object]
+
+#: A number that is zero to the curve, and is not.
+P256_ORDER = bytes.fromhex("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551")
 
 DER, PEM = serialization.Encoding.DER, serialization.Encoding.PEM
 
@@ -70,6 +76,30 @@ def last_bits(token: str) -> str:
     return token[:-1] + alphabet[alphabet.index(token[-1]) ^ 1]
 
 
+def resigned(signer: str, change: Callable[[bytes], bytes]) -> Build:
+    """A good token whose signature's bytes are changed."""
+
+    def build(kit: Kit) -> str:
+        signed, _, signature = kit.token(getattr(kit, signer)).rpartition(".")
+        return f"{signed}.{b64(change(urlsafe_b64decode(signature.encode())))}"
+
+    return build
+
+
+def der(raw: bytes) -> bytes:
+    """Spell an ES256 signature as X.509 does (RFC 7518 section 3.4 has the two numbers alone)."""
+    return encode_dss_signature(*(int.from_bytes(half, "big") for half in (raw[:32], raw[32:])))
+
+
+def stripped(kit: Kit) -> str:
+    """An RSA signature that begins with a zero byte, without it."""
+    for number in itertools.count():
+        signed, _, signature = kit.token(nonce=number).rpartition(".")
+        if (data := urlsafe_b64decode(signature.encode()))[0] == 0:
+            return f"{signed}.{b64(data[1:])}"
+    raise AssertionError
+
+
 def nested(depth: int) -> str:
     return "[" * depth + "]" * depth
 
@@ -98,6 +128,20 @@ REFUSED: list[tuple[str, str, Build]] = [
     ("11-unknown", "key.unknown", header(kid="nobody")),
     ("11-other-case", "key.unknown", header(kid="RSA")),
     ("13-other-key", "signature.JWTError", lambda kit: kit.token(kit.other, {"kid": "rsa"})),
+    ("13-es256-der", "signature.JWTError", resigned("ec", der)),
+    ("13-es256-zeros", "signature.JWTError", resigned("ec", lambda raw: bytes(64))),
+    ("13-es256-r-zero", "signature.JWTError", resigned("ec", lambda raw: bytes(32) + raw[32:])),
+    ("13-es256-s-zero", "signature.JWTError", resigned("ec", lambda raw: raw[:32] + bytes(32))),
+    ("13-es256-order", "signature.JWTError", resigned("ec", lambda raw: P256_ORDER * 2)),
+    (
+        "13-es256-padded",
+        "signature.JWTError",
+        resigned("ec", lambda raw: b"\0" + raw[:32] + b"\0" + raw[32:]),
+    ),
+    ("13-es256-cut", "signature.JWTError", resigned("ec", lambda raw: raw[:-1])),
+    ("13-rs256-zeros", "signature.JWTError", resigned("rsa", lambda raw: bytes(256))),
+    ("13-rs256-longer", "signature.JWTError", resigned("rsa", lambda raw: b"\0" + raw)),
+    ("13-rs256-stripped", "signature.JWTError", stripped),
     ("18-jwk", "header.member", lambda kit: kit.token(kit.other, {"jwk": kit.other.jwk()})),
     ("19-jku", "header.member", header(jku="https://evil.example.com/keys")),
     ("19-x5u", "header.member", header(x5u="https://evil.example.com/cert")),

@@ -14,10 +14,12 @@ from joserfc.jwk import ECKey, RSAKey
 from imgctl_core.auth import compact
 from imgctl_core.auth.claims import Claims, check_audience, check_times, read_claims
 from imgctl_core.auth.keys import KeySource, check_key
-from imgctl_core.auth.refusal import Refusal, token_refused
+from imgctl_core.auth.refusal import Refusal, WrongConnector, token_refused
 from imgctl_core.auth.subject import parse_subject
-from imgctl_core.errors import IssuerUnreachable, NotAuthorized
+from imgctl_core.errors import IssuerUnreachable
 from imgctl_core.models import Actor
+
+_NUMBERS = {"RS256": ("kty", "n", "e"), "ES256": ("kty", "crv", "x", "y")}
 
 
 class JoserfcTokenVerifier:
@@ -52,9 +54,10 @@ class JoserfcTokenVerifier:
         except Exception:
             raise token_refused() from None
         subject = parse_subject(claims.subject)
+        actor = Actor(claims.issuer, claims.subject, claims.name, claims.email, claims.groups)
         if subject is None or subject.connector not in self._connectors:
-            raise NotAuthorized("this server takes no logins by that connector")
-        return Actor(claims.issuer, claims.subject, claims.name, claims.email, claims.groups)
+            raise WrongConnector("this server takes no logins by that connector", actor=actor)
+        return actor
 
     def _check(self, token: str) -> Claims:
         parsed = compact.parse(token)
@@ -65,7 +68,11 @@ class JoserfcTokenVerifier:
         published = self._keys.key(parsed.key_id)
         check_key(published, parsed.algorithm)
         cls = RSAKey if parsed.algorithm == "RS256" else ECKey
-        key = cls.import_key({name: str(value) for name, value in published.items()})
+        # joserfc checks certificates and the like, too; they say nothing here.
+        needed: dict[str, str | list[str]] = {
+            name: str(published[name]) for name in _NUMBERS[parsed.algorithm]
+        }
+        key = cls.import_key(needed)
         jwt.decode(token, key, algorithms=[parsed.algorithm])
         check_times(claims, self._clock(), leeway=self._leeway, max_lifetime=self._max_lifetime)
         return claims

@@ -26,9 +26,11 @@ def test_50_past_the_size_cap_the_answer_is_always_exhausted(
         assert door.knock(kit.token()).name == "alice"
 
 
-def test_50_below_it_a_token_past_our_own_cap_is_a_bad_token(door: Door) -> None:
-    for size in (8193, 9 * 1024, 16 * 1024, 31 * 1024):
-        assert door.knock("A" * size) == door.knock("rubbish")
+@pytest.mark.parametrize("size", [8193, 9 * 1024, 12 * 1024, 16 * 1024, 31 * 1024])
+def test_50_below_it_a_token_past_our_own_cap_is_always_a_bad_token(door: Door, size: int) -> None:
+    """gRPC refuses at random between its two limits on headers; ours are one."""
+    rubbish = door.knock("rubbish")
+    assert all(door.knock("A" * size) == rubbish for _ in range(50))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 from imgctl_core.auth.jwks import JwksCache
 from tests.core.auth.conftest import Reply
+from tests.core.auth.kit import VERIFIERS
 
 if TYPE_CHECKING:
     from tests.core.auth.conftest import Origin
@@ -48,11 +49,13 @@ class House:
         return self.origin.requests.count("GET /keys")
 
 
-@pytest.fixture
-def house(door: Door, kit: Kit, origin: Origin, clock: Clock) -> Iterator[House]:
+@pytest.fixture(params=VERIFIERS)
+def house(
+    door: Door, kit: Kit, origin: Origin, clock: Clock, request: pytest.FixtureRequest
+) -> Iterator[House]:
     origin.publish(kit.rsa.jwk())
     cache = JwksCache(origin.url, clock=clock, wait=20, timeout=5)
-    door.use(kit.verifier(issuer=origin.url, keys=cache))
+    door.use(kit.verifier(request.param, issuer=origin.url, keys=cache))
     yield House(door, kit, origin, cache, clock)
     cache.close()
 

@@ -14,6 +14,7 @@ from joserfc.jwk import RSAKey
 
 from imgctl_core.auth.keys import KeySet, UnknownKey, usable_keys
 from imgctl_core.errors import IssuerUnreachable, TokenRefused
+from tests.core.auth.kit import VERIFIERS
 
 if TYPE_CHECKING:
     from tests.core.auth.door import Door
@@ -109,7 +110,7 @@ class TestBadKey:
         assert list(found.keys) == ["rsa"]
         assert found.skipped == (code,)
 
-    @pytest.mark.parametrize("library", ["python-jose", "joserfc"])
+    @pytest.mark.parametrize("library", VERIFIERS)
     def test_never_used(
         self,
         kit: Kit,
@@ -126,6 +127,20 @@ class TestBadKey:
         if library == "python-jose":
             assert caplog.messages[0] == f"token refused: key.{code}"
         assert door.knock(kit.token()).name == "alice", "the good token must pass beside it"
+
+
+@pytest.mark.parametrize("library", VERIFIERS)
+def test_a_set_of_many_kinds_of_keys(kit: Kit, library: str) -> None:
+    """Another curve and another type first, certificates, members that nobody knows."""
+    okp = {"kty": "OKP", "crv": "Ed25519", "kid": "ed", "use": "sig", "alg": "EdDSA", "x": "AA"}
+    more = {"x5c": ["MIIB"], "x5t": "dGh1bWI", "x5u": "https://evil.example.com", "iat": 1}
+    rsa_key = kit.rsa.jwk(alg=None, key_ops=["verify"], **more)
+    entries = [okp, kit.p384.jwk(), kit.ec.jwk(), {"kty": "new", "kid": "x"}, rsa_key]
+    found = usable_keys({"keys": entries, "other": []})
+    assert (list(found.keys), found.skipped) == (["ec", "rsa"], ("kty", "crv", "kty"))
+    verifier = kit.publish(**found.keys).verifier(library)
+    for signer in (kit.rsa, kit.ec):
+        assert verifier.verify(kit.token(signer)).name == "alice"
 
 
 @pytest.mark.parametrize("entry", [None, "rsa", [], 1, {}, {"kid": 1}, {"kid": ""}, {"kid": []}])
@@ -177,15 +192,19 @@ def test_a_key_without_use_alg_and_key_ops_is_good(kit: Kit) -> None:
     assert kit.publish(plain=plain).verifier().verify(token).name == "alice"
 
 
-def test_19_a_key_named_by_the_token_is_never_looked_for(kit: Kit) -> None:
+@pytest.mark.parametrize("library", VERIFIERS)
+def test_19_a_key_named_by_the_token_is_never_looked_for(kit: Kit, library: str) -> None:
     with pytest.raises(TokenRefused):
-        kit.verifier().verify(kit.token(header={"jku": "https://evil.example.com/keys"}))
+        kit.verifier(library).verify(kit.token(header={"jku": "https://evil.example.com/keys"}))
     assert kit.keys.asked == []
 
 
-def test_31_a_token_of_another_issuer_costs_no_key(kit: Kit) -> None:
+@pytest.mark.parametrize("library", VERIFIERS)
+def test_31_a_token_of_another_issuer_costs_no_key(kit: Kit, library: str) -> None:
     with pytest.raises(TokenRefused):
-        kit.verifier().verify(kit.token(iss="https://evil.example.com", header={"kid": "new"}))
+        kit.verifier(library).verify(
+            kit.token(iss="https://evil.example.com", header={"kid": "new"})
+        )
     assert kit.keys.asked == []
 
 
@@ -204,14 +223,16 @@ class _Empty:
         raise UnknownKey
 
 
-def test_56_without_keys_the_answer_is_unreachable_not_refused(kit: Kit) -> None:
+@pytest.mark.parametrize("library", VERIFIERS)
+def test_56_without_keys_the_answer_is_unreachable_not_refused(kit: Kit, library: str) -> None:
     with pytest.raises(IssuerUnreachable):
-        kit.verifier(keys=_Down()).verify(kit.token())
+        kit.verifier(library, keys=_Down()).verify(kit.token())
 
 
-def test_60_a_key_that_was_taken_back_is_refused(kit: Kit) -> None:
+@pytest.mark.parametrize("library", VERIFIERS)
+def test_60_a_key_that_was_taken_back_is_refused(kit: Kit, library: str) -> None:
     with pytest.raises(TokenRefused):
-        kit.verifier(keys=_Empty()).verify(kit.token())
+        kit.verifier(library, keys=_Empty()).verify(kit.token())
 
 
 def test_65_what_breaks_unexpectedly_is_a_refusal_that_tells_nothing(

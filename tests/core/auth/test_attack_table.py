@@ -85,6 +85,7 @@ def test_refused_by_the_verifier(
     assert refused.value.__cause__ is None
     if library == "python-jose":
         assert refused.value.__context__ is None
+        assert getattr(refused.value, "code", "") == code
         assert [record.getMessage() for record in caplog.records] == [f"token refused: {code}"]
     assert verifier.verify(kit.token()).name == "alice", "the good token must pass beside it"
 

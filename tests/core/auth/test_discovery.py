@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgctl_core.auth.discovery import check_issuer_url, fetch_keys
+from imgctl_core.auth.discovery import check_addresses, fetch_keys
 from imgctl_core.auth.fetch import FetchFailed
 from imgctl_core.errors import InvalidSetting
+from tests.core.auth.conftest import Reply
 
 if TYPE_CHECKING:
     from tests.core.auth.conftest import Origin
@@ -60,6 +61,9 @@ def test_58_the_issuer_must_be_the_one_we_were_told(
         "//127.0.0.1:{port}/keys",
         "/keys",
         "http://[::1/keys",
+        "http://127.0.0.1:{port}/ke\tys",
+        "http://127.0.0.1:{port}\\.evil.example.com/keys",
+        "http://127.0.0.1:{port}/keys#a",
         "",
         None,
         7,
@@ -110,7 +114,7 @@ def test_57_an_answer_without_keys(kit: Kit, origin: Origin, document: object) -
     ],
 )
 def test_a_usable_issuer(issuer: str) -> None:
-    check_issuer_url(issuer)
+    check_addresses(issuer)
 
 
 @pytest.mark.parametrize(
@@ -127,11 +131,52 @@ def test_a_usable_issuer(issuer: str) -> None:
         "https://dex.example.com:port",
         "https://dex.example.com/?a=b",
         "https://dex.example.com/#a",
+        "https://dex.example.com\n",
+        "https://dex.exam\tple.com",
+        "https://dex.example.com\\@evil.example.com",
+        "https://d\u00e9x.example.com",
         "file:///etc/passwd",
     ],
 )
 def test_an_issuer_that_is_none(issuer: str) -> None:
     with pytest.raises(InvalidSetting) as wrong:
-        check_issuer_url(issuer)
+        check_addresses(issuer)
     assert "OIDC_ISSUER_URL" in wrong.value.fix
     assert "pw" not in wrong.value.message
+
+
+def test_keys_that_the_operator_says_are_elsewhere(kit: Kit, origin: Origin) -> None:
+    """An issuer of this name is not even reachable from here."""
+    origin.json("/inside/keys", {"keys": [kit.rsa.jwk()]})
+    address = f"{origin.url}/inside/keys"
+    assert set(fetch_keys(kit.issuer, address, timeout=5).keys) == {"rsa"}
+    assert origin.requests == ["GET /inside/keys"]
+
+
+def test_57_no_redirect_is_followed_to_keys_elsewhere(
+    kit: Kit, origin: Origin, new_origin: Callable[[], Origin]
+) -> None:
+    origin.publish(kit.rsa.jwk())
+    other = new_origin()
+    other.replies["/keys"] = Reply(status=302, headers={"Location": f"{origin.url}/keys"})
+    with pytest.raises(FetchFailed, match="status 302"):
+        fetch_keys(kit.issuer, f"{other.url}/keys", timeout=5)
+    assert origin.requests == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://dex.dex.svc.cluster.local:5556/keys",
+        "https://user:pw@dex.example.com/keys",
+        "https://dex.example.com/keys#a",
+        "file:///etc/keys",
+        "/keys",
+    ],
+)
+def test_58_keys_elsewhere_must_be_safe_to_fetch(kit: Kit, address: str) -> None:
+    with pytest.raises(InvalidSetting) as wrong:
+        check_addresses(kit.issuer, address)
+    assert "OIDC_JWKS_URI" in wrong.value.fix
+    assert "pw" not in wrong.value.message
+    check_addresses(kit.issuer, "https://dex.dex.svc/keys?tenant=1")

@@ -63,6 +63,10 @@ def allowed(made: Policy, who: Actor, **more: str) -> bool:
         ((Rule(artifacts=("app-?", "[xy]z")),), (), {"name": "yz"}, True),
         ((Rule(artifacts=("a.b",)),), (), {"name": "aXb"}, False),
         ((Rule(artifacts=("app",)),), (), {"name": "app\n"}, False),
+        ((Rule(artifacts=("team/**",)),), (), {"name": "team/sub/app"}, True),
+        ((Rule(artifacts=("[!x]*",)),), (), {"name": "x/app"}, False),
+        ((Rule(artifacts=("[!x]*",)),), (), {"name": "y/app"}, True),
+        ((Rule(artifacts=("[a",)),), (), {"name": "a"}, False),
         # Sources.
         ((TEAM,), ("team",), {"source": "Int"}, True),
         ((TEAM,), ("team",), {"source": "dev"}, False),

@@ -6,16 +6,18 @@ import hashlib
 import logging
 import random
 import string
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgctl_core.auth.refusal import token_refused
+from imgctl_core.auth.refusal import WrongConnector, token_refused
 from imgctl_core.auth.tokens import TokenVerifier
 from imgctl_core.errors import NotAuthorized, TokenRefused
 from imgctl_core.models import Actor
+from tests.core.auth.attacks import P256_ORDER
+from tests.core.auth.kit import b64
 
 if TYPE_CHECKING:
     from tests.core.auth.kit import Kit
@@ -31,7 +33,7 @@ def test_1_a_good_token_becomes_an_actor(kit: Kit) -> None:
         email="alice@example.com",
         groups=("promoters", "everyone"),
         connector="ssh",
-        token_id=hashlib.sha256(token.encode()).hexdigest()[:16],
+        token_id=hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()[:16],
         expires_at=datetime.fromtimestamp(kit.clock.now + 3600, UTC),
     )
 
@@ -127,8 +129,10 @@ def subject(*fields: tuple[int, bytes]) -> str:
 
 def test_38_another_connector_is_not_authorized(kit: Kit) -> None:
     token = kit.token(sub=subject((0x0A, b"alice"), (0x12, b"github")))
-    with pytest.raises(NotAuthorized) as denied:
+    with pytest.raises(WrongConnector) as denied:
         kit.verifier(allowed_connectors=("ssh", "ldap")).verify(token)
+    assert denied.value.actor is not None
+    assert (denied.value.actor.name, denied.value.actor.connector) == ("alice", "github")
     assert denied.value.message == "this server takes no logins by Dex's connector 'github'"
     assert denied.value.fix == "log in by a connector that it takes: ssh, ldap"
     assert kit.verifier(allowed_connectors=("github",)).verify(token).connector == "github"
@@ -185,6 +189,17 @@ def test_39_no_groups(kit: Kit) -> None:
 def test_64_a_token_may_be_used_again(kit: Kit) -> None:
     token, verifier = kit.token(), kit.verifier()
     assert verifier.verify(token) == verifier.verify(token)
+
+
+def test_64_a_signatures_twin_has_no_other_fingerprint(kit: Kit) -> None:
+    """(r, n - s) verifies wherever (r, s) does: that is ECDSA, not a forgery."""
+    token, verifier = kit.token(kit.ec), kit.verifier()
+    signed, _, signature = token.rpartition(".")
+    raw = urlsafe_b64decode(signature + "==")
+    s = int.from_bytes(P256_ORDER, "big") - int.from_bytes(raw[32:], "big")
+    twin = f"{signed}.{b64(raw[:32] + s.to_bytes(32, 'big'))}"
+    assert twin != token
+    assert verifier.verify(twin) == verifier.verify(token)
 
 
 def test_a_tokens_own_id_is_kept(kit: Kit) -> None:

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from imgctl_core import errors
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core._proto import imgctl_pb2_grpc
+from imgctl_core.auth.refusal import WrongConnector, token_refused
 from imgctl_core.errors import IssuerUnreachable
 from imgctl_core.models import Actor
 from imgctl_core.server.interceptors import AuthInterceptor
@@ -93,6 +94,26 @@ def test_somebody_known_and_not_welcome_hears_why(running: Any) -> None:
     assert fields["actor"]["sub"] == "stranger"
     assert fields["reason"] == "NOT_AUTHORIZED"
     assert fields["peer"].startswith("127.0.0.1:")
+
+
+def test_why_a_token_was_refused_is_on_record_and_only_there(running: Any) -> None:
+    running.verifier.error = token_refused("times.expired")
+    with pytest.raises(errors.TokenRefused) as caught:
+        running.client().auth_check()
+    assert "times" not in str(caught.value) + caught.value.fix
+    assert running.events[0][0] == "authn.denied"
+    assert running.events[0][1]["cause"] == "times.expired"
+
+
+def test_of_somebody_who_came_by_the_wrong_way_it_is_on_record_who(running: Any) -> None:
+    who = Actor("https://dex.example.com", "mallory", connector="github")
+    running.verifier.error = WrongConnector("not by that", fix="by another", actor=who)
+    with pytest.raises(errors.NotAuthorized, match="not by that") as caught:
+        running.client().auth_check()
+    assert caught.value.fix == "by another"
+    event, fields = running.events[0]
+    assert event == "authz.denied"
+    assert (fields["actor"]["sub"], fields["actor"]["connector"]) == ("mallory", "github")
 
 
 def test_an_issuer_that_is_down_is_no_bad_token(running: Any) -> None:

@@ -258,6 +258,10 @@ def test_auth_check_explains_what_it_is_asked_about(running: Any) -> None:
         ("rules", False, "no", "x"),
     ]
     assert not found.allowed
+    asked = {"refs": ["app:v1"], "source": "", "destination": "prod"}
+    assert running.events[-1][1]["explained"] == asked
+    running.client().auth_check()
+    assert "explained" not in running.events[-1][1]
     assert running.client().auth_check().explanation is None
 
 
