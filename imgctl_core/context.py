@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from imgctl_core.errors import Cancelled, DeadlineExceeded
 from imgctl_core.models import ItemProgress, Phase
+from imgctl_core.text import one_line
 
 _LOG = logging.getLogger("imgctl.plugin")
 
@@ -106,7 +107,7 @@ class ProgressCounter:
     def say(self, message: str) -> None:
         """Set the line that people see beside the numbers."""
         with self._lock:
-            self._message = message
+            self._message = one_line(message)
 
     def note(self, text: str) -> None:
         """Tell people something with the result that the outcome alone does not show.
@@ -115,7 +116,7 @@ class ProgressCounter:
         """
         with self._lock:
             if len(self._notes) < _MOST_NOTES:
-                self._notes[text] = None
+                self._notes[one_line(text)] = None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""The one path of a promotion, and of an activation; with `rows` the only caller of promoters.
+"""The one path of a promotion, and of an activation.
 
     resolve -> authorize -> plan -> lock -> record -> stage -> publish -> verify
             -> record -> notify
 
-Every transport and every future feature goes through here. Nothing is visible at a
+Every transport and every future feature goes through here; `runner` does what is done with
+the items. Nothing is visible at a
 destination before `publish`, so a crash at any moment before it leaves nothing behind,
 and the same request again finishes the work.
 """
@@ -13,29 +14,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from imgctl_core import rows
-from imgctl_core.context import CancelToken, Context, ProgressCounter
+from imgctl_core.admission import Admission
+from imgctl_core.context import CancelToken, ProgressCounter
 from imgctl_core.errors import (
-    AuditUnavailable,
-    Cancelled,
     NotAuthorized,
     PromotionNotFound,
-    ServerBusy,
 )
 from imgctl_core.ids import new_promotion_id
 from imgctl_core.journal import Journal
-from imgctl_core.locks import LockTable
 from imgctl_core.models import (
     Action,
     Actor,
-    Failure,
     ManifestRow,
-    Outcome,
-    Phase,
     PlanReport,
     Progress,
     Promotion,
@@ -45,15 +40,16 @@ from imgctl_core.models import (
 from imgctl_core.notify import Notifications
 from imgctl_core.outcomes import end_with_error, overall, planned, still_open
 from imgctl_core.peer import NOWHERE, Peer
-from imgctl_core.phases import STEPS
 from imgctl_core.resolve import Resolved, Resolver
+from imgctl_core.runner import Runner
 from imgctl_core.store import ItemRun, PromotionRun, PromotionStore
 
 _LOG = logging.getLogger("imgctl.engine")
 
-#: Items of one promotion that are worked on at once. Their threads mostly wait: a
-#: promoter bounds its own work.
-_ITEMS_AT_ONCE = 32
+#: Seconds that promotions get to stop in when they are cancelled because the server stops.
+STOP_SECONDS = 3.0
+#: Seconds that notifiers get then.
+NOTIFY_SECONDS = 2.0
 
 #: Seconds between two looks at a running promotion, and between two signs of life.
 _WATCH_TICK, _WATCH_QUIET = 0.1, 10.0
@@ -87,45 +83,57 @@ class Engine:
         store: PromotionStore,
         *,
         max_promotions: int,
+        promotion_seconds: float = 6 * 3600,
     ) -> None:
+        """Put the parts together.
+
+        Args:
+            resolver: understands requests.
+            policy: decides who may do what.
+            journal: writes the audit log.
+            notifications: tells notifiers of what ended.
+            store: keeps promotions.
+            max_promotions: how many run at once.
+            promotion_seconds: how long one may take until it is published.
+        """
         self._resolver = resolver
         self._policy = policy
         self._journal = journal
         self._notifications = notifications
         self._store = store
-        self._locks = LockTable()
-        self._slots = threading.Semaphore(max_promotions)
-        self._draining = threading.Event()
+        self._runner = Runner(journal)
+        self._admission = Admission(store, max_promotions)
+        self._seconds = promotion_seconds
 
     def start(self, request: Request, actor: Actor, peer: Peer = NOWHERE) -> Promotion:
         """Start a promotion and return it as it stands. It goes on without the caller.
 
-        The same request id from the same actor, for the same action, is the same promotion.
+        The same request id from the same actor, for the same action, is the same promotion:
+        whoever asks again gets that one, even when no other may begin.
 
         Raises:
-            RequestError, NotFound, PluginUnavailable: the request can't be understood.
+            RequestError, NotFound, PluginUnavailable: the request can't be understood, or
+                its id belongs to another one.
             NotAuthorized: the actor may not do this there.
             AuditUnavailable: what is owed to the audit log can't be written.
             ServerBusy: no slot is free, or the server is stopping.
         """
         resolved = self._resolver.resolve(request)
         self._authorize(request, resolved, actor, peer)
+        earlier = self._admission.begun(request, actor)
+        if earlier is not None:
+            return earlier.promotion()
         self._journal.settle()
-        if self._draining.is_set():
-            raise ServerBusy("the server is stopping", fix="try again in a moment")
-        if not self._slots.acquire(blocking=False):
-            raise ServerBusy(
-                "the server has no promotion slot free",
-                fix="try again in a moment, or raise IMGCTL_MAX_PROMOTIONS",
-            )
         run = self._new_run(request, resolved, actor, peer)
-        kept = self._store.add(run)
-        if kept is not run:
-            self._slots.release()
-            return kept.promotion()
-        # A daemon: a plugin that ignores cancelling must not keep a stopped server alive.
-        threading.Thread(target=self._run, args=(run,), name=run.id, daemon=True).start()
-        return run.promotion()
+        begun = self._admission.begin(run)
+        if begun is run:
+            # A daemon: a plugin that ignores cancelling must not keep a stopped server alive.
+            thread = threading.Thread(target=self._run, args=(run,), name=run.id, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._end(run, error)
+        return begun.promotion()
 
     def plan(
         self, request: Request, actor: Actor, cancel: CancelToken, peer: Peer = NOWHERE
@@ -202,25 +210,19 @@ class Engine:
         if run.ended.is_set():
             yield run.promotion()
 
-    @property
-    def draining(self) -> bool:
-        """Whether the server takes no new promotions any more."""
-        return self._draining.is_set()
-
     def drain(self, seconds: float) -> None:
-        """Take no new promotions, let the running ones end, cancel what is left then."""
-        self._draining.set()
-        until = time.monotonic() + seconds
-        running = self._store.running()
-        for run in running:
-            run.ended.wait(max(0.0, until - time.monotonic()))
+        """Take no new promotions, let the running ones end, cancel what is left then.
+
+        What is cancelled and goes on nevertheless is left behind after a few seconds.
+        """
+        running = self._admission.close()
+        _wait(running, seconds)
         late = [run for run in running if not run.ended.is_set()]
         for run in late:
             _LOG.warning("%s is cancelled: the server stops", run.id)
             run.cancel.cancel()
-        for run in late:
-            run.ended.wait(5.0)
-        self._notifications.close(2.0)
+        _wait(late, STOP_SECONDS)
+        self._notifications.close(NOTIFY_SECONDS)
 
     def _authorize(self, request: Request, resolved: Resolved, actor: Actor, peer: Peer) -> None:
         for _, item in resolved.items:
@@ -256,6 +258,7 @@ class Engine:
                 ItemRun(promoter, item, ProgressCounter(item.text))
                 for promoter, item in resolved.items
             ),
+            deadline=time.monotonic() + self._seconds,
         )
 
     def _planned(
@@ -266,7 +269,7 @@ class Engine:
         run = self._new_run(request, resolved, actor, peer)
         forget = cancel.on_cancel(run.cancel.cancel)
         try:
-            self._plan(run)
+            self._runner.plan(run)
         finally:
             forget()
         for item in still_open(run.items):
@@ -296,91 +299,31 @@ class Engine:
 
     def _run(self, run: PromotionRun) -> None:
         try:
-            self._promote(run)
+            self._runner.promote(run)
             rows.keep(run)
         except Exception as error:  # noqa: BLE001 - the last guard: nobody may wait for ever
-            for item in still_open(run.items):
-                end_with_error(run, item, error)
+            self._end(run, error)
+        else:
+            self._end(run)
+
+    def _end(self, run: PromotionRun, error: Exception | None = None) -> None:
+        """Record the end, give the slot back and tell everybody who waits, whatever happens."""
+        for item in still_open(run.items):
+            end_with_error(run, item, error or RuntimeError("an item was left open"))
+        promotion = run.over(overall(run.items))
+        try:
+            promotion = self._journal.ended(run, promotion)
+        except Exception as unexpected:  # noqa: BLE001 - see above: whatever happens
+            _LOG.error("%s: its end is not in the audit log", run.id, exc_info=unexpected)
+            promotion = replace(promotion, audit_degraded=True)
         finally:
-            promotion = self._journal.ended(run, run.over(overall(run.items)))
-            self._slots.release()
+            self._admission.end()
             run.close(promotion)
         self._notifications.send(promotion)
 
-    def _promote(self, run: PromotionRun) -> None:
-        """Take every item as far as it gets; its outcome says how far that was."""
-        self._plan(run)
-        if not still_open(run.items):
-            return
-        run.enter(Phase.LOCK, still_open(run.items))
-        try:
-            with self._locks.hold(_keys(run), run.cancel) as waited:
-                if waited:
-                    # Somebody else wrote there meanwhile.
-                    self._plan(run)
-                self._carry_out(run)
-        except (Cancelled, AuditUnavailable) as error:
-            for item in still_open(run.items):
-                end_with_error(run, item, error)
 
-    def _plan(self, run: PromotionRun) -> None:
-        run.enter(Phase.PLAN, still_open(run.items))
-
-        def plan(item: ItemRun, context: Context) -> None:
-            # What an earlier plan found out may be true no longer.
-            item.scratch.clear()
-            item.planned(item.promoter.plan(item.item, context))
-
-        self._each(run, still_open(run.items), plan)
-        if any(item.outcome and not item.outcome.good for item in run.items):
-            for item in still_open(run.items):
-                message = "not started: another item of this promotion can't be promoted"
-                item.end(Outcome.CANCELLED, Failure(Cancelled.reason, message))
-        for item in still_open(run.items):
-            if item.plan is not None and item.plan.unchanged:
-                item.end(Outcome.UNCHANGED)
-
-    def _carry_out(self, run: PromotionRun) -> None:
-        if not still_open(run.items):
-            return
-        self._journal.requested(run)
-        for phase, step in STEPS:
-            run.enter(phase, still_open(run.items))
-            self._each(run, still_open(run.items), step)
-        for item in still_open(run.items):
-            item.end(run.action.done)
-
-    def _each(
-        self,
-        run: PromotionRun,
-        items: Iterable[ItemRun],
-        step: Callable[[ItemRun, Context], None],
-    ) -> None:
-        """Take one step with every item, each in a guard of its own."""
-
-        def guarded(item: ItemRun) -> None:
-            context = Context(run.id, item.progress, run.cancel, scratch=item.scratch)
-            try:
-                if run.phase is not Phase.VERIFY:
-                    # What is published is published: cancelling then would only lie.
-                    context.check()
-                step(item, context)
-            except Exception as error:  # noqa: BLE001 - a promoter's bug is its item's end
-                end_with_error(run, item, error)
-                if run.fail_fast:
-                    run.cancel.cancel(f"stopped, since {item.item.text} failed")
-
-        todo = list(items)
-        if len(todo) == 1:
-            guarded(todo[0])
-        elif todo:
-            with ThreadPoolExecutor(min(_ITEMS_AT_ONCE, len(todo))) as pool:
-                list(pool.map(guarded, todo))
-
-
-def _keys(run: PromotionRun) -> set[tuple[str | None, ...]]:
-    """Return what nobody else may write meanwhile: a version, or what is live of all."""
-    refs = [item.item.ref for item in run.items]
-    if run.action is Action.ACTIVATE:
-        return {(run.action, ref.kind, run.destination, ref.name) for ref in refs}
-    return {(run.action, ref.kind, run.destination, ref.name, ref.version) for ref in refs}
+def _wait(runs: Iterable[PromotionRun], seconds: float) -> None:
+    """Wait until all have ended, so many seconds in all at most."""
+    until = time.monotonic() + seconds
+    for run in runs:
+        run.ended.wait(max(0.0, until - time.monotonic()))

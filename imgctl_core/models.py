@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
+from imgctl_core.text import one_line
+
 if TYPE_CHECKING:
     from imgctl_core.errors import ImgctlError
 
@@ -225,7 +227,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: ImgctlError) -> Failure:
-        return cls(error.reason, error.message, error.fix, error.id)
+        return cls(error.reason, one_line(error.message), one_line(error.fix), error.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,13 @@ class Notifications:
             thread = threading.Thread(
                 target=self._tell, args=(name, notifier, event), name=f"notify-{name}", daemon=True
             )
-            with self._lock:
-                self._threads.add(thread)
-                thread.start()
+            try:
+                with self._lock:
+                    thread.start()
+                    self._threads.add(thread)
+            except RuntimeError as error:
+                self._slots[name].release()
+                _LOG.error("%s was not told to notifier %s: %s", promotion.id, name, error)
 
     def close(self, seconds: float) -> None:
         """Wait at most that long for what is under way, then close the notifiers."""

@@ -49,10 +49,12 @@ def failure_of(error: Exception, promotion_id: str) -> Failure:
 def overall(items: Iterable[ItemRun]) -> Outcome:
     """Sum up: good only when every item is, and specific only when all agree."""
     outcomes = {item.outcome or Outcome.FAILED for item in items}
-    if outcomes <= {Outcome.PROMOTED, Outcome.UNCHANGED}:
-        return Outcome.PROMOTED if Outcome.PROMOTED in outcomes else Outcome.UNCHANGED
     # Items that were not started because of another one say nothing of their own.
-    telling = outcomes - {Outcome.CANCELLED} or outcomes
+    telling = outcomes - {Outcome.CANCELLED}
+    if all(outcome.good for outcome in telling):
+        if Outcome.CANCELLED in outcomes:
+            return Outcome.CANCELLED
+        telling = telling - {Outcome.UNCHANGED} or telling
     return telling.pop() if len(telling) == 1 else Outcome.FAILED
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,9 +84,8 @@ class Resolver:
     def _promotion(self, request: PromotionRequest) -> Resolved:
         if not request.refs:
             raise RequestError("no reference was given", fix="name one, for example myapp:v1.0.0")
-        if len(set(request.refs)) != len(request.refs):
-            raise RequestError("the same reference was given twice", fix="give each one once")
         parsed = [self.parse(text) for text in request.refs]
+        _check_once(request.refs, [ref for _, ref in parsed])
         _check_options(request, [promoter for promoter, _ in parsed])
         source, destination = self._ends(request)
         replace = request.on_conflict is OnConflict.REPLACE and destination in self._allow_replace
@@ -288,6 +287,23 @@ def _what_goes_live(
         f"{request.ref!r} names no version to make live",
         fix=f"type {name}:<version>, or {name} with --previous for the one before",
     )
+
+
+def _check_once(texts: Sequence[str], refs: Sequence[ArtifactRef]) -> None:
+    """Check that no artifact is named twice, in whatever spelling: it would be written twice.
+
+    Raises:
+        RequestError: one is.
+    """
+    named: dict[tuple[str, ...], str] = {}
+    for text, ref in zip(texts, refs, strict=True):
+        written = (ref.kind, ref.name, ref.version or ref.digest or "")
+        if written in named:
+            raise RequestError(
+                f"{named[written]} and {text} are the same artifact, given twice",
+                fix="give each one once",
+            )
+        named[written] = text
 
 
 def _check_options(request: PromotionRequest, promoters: list[Promoter[Any, Any]]) -> None:

@@ -64,6 +64,8 @@ class ServerTable(Table):
     default_source: str = ""
     audit_log: Path = Field(default_factory=default_audit_log)
     max_promotions: int = Field(default=8, ge=1, le=1000)
+    #: Seconds until one must be published.
+    promotion_timeout: int = Field(default=6 * 3600, ge=60)
 
     @field_validator("default_source")
     @classmethod

@@ -27,6 +27,7 @@ from imgctl_core.models import (
 )
 from imgctl_core.peer import Peer
 from imgctl_core.steps import Steps
+from imgctl_core.text import is_plain
 
 #: What the manifests of all promotions that are kept may take together, packed, in bytes:
 #: those of some millions of files.
@@ -48,7 +49,26 @@ class ItemRun:
     scratch: dict[str, object] = field(default_factory=dict)
     manifest: Manifest | None = None
 
+    @property
+    def agreed(self) -> Plan:
+        """The plan that is carried out.
+
+        Raises:
+            RuntimeError: there is none, so nothing may be done, nor counted as done.
+        """
+        if self.plan is None:
+            raise RuntimeError(f"{self.item.text} has no plan")
+        return self.plan
+
     def planned(self, plan: Plan) -> None:
+        """Take a plan: it comes from other people's code, and goes into records.
+
+        Raises:
+            TypeError: a digest in it is no text that people can read.
+        """
+        digests: tuple[object, ...] = (plan.digest, plan.current or "")
+        if not all(isinstance(digest, str) and is_plain(digest) for digest in digests):
+            raise TypeError("a plan's digests must be text, on one line")
         # The plan's item may name more than was typed: the version that was live before.
         self.item = plan.item
         self.plan, self.digest, self.current = plan, plan.digest, plan.current or ""
@@ -80,7 +100,10 @@ class ItemRun:
 
 @dataclass
 class PromotionRun:
-    """One promotion on its way, and after its end what became of it."""
+    """One promotion on its way, and after its end what became of it.
+
+    `deadline` is the `time.monotonic()` value by which it must be published.
+    """
 
     id: str
     request: Request
@@ -89,6 +112,7 @@ class PromotionRun:
     actor: Actor
     peer: Peer
     items: tuple[ItemRun, ...]
+    deadline: float | None = None
     cancel: CancelToken = field(default_factory=CancelToken)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     phase: Phase = Phase.PLAN
@@ -150,8 +174,10 @@ class PromotionRun:
 class PromotionStore(Protocol):
     """Where promotions are kept. Safe to use from any thread."""
 
-    def add(self, run: PromotionRun) -> PromotionRun:
-        """Keep it; return the one that has its actor, action and request id, if any."""
+    def add(self, run: PromotionRun) -> None: ...
+
+    def find(self, actor: Actor, action: Action, request_id: str) -> PromotionRun | None:
+        """Return what the actor asked for under this id; nothing for an empty one."""
 
     def get(self, promotion_id: str) -> PromotionRun | None: ...
 
@@ -170,17 +196,20 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._runs: OrderedDict[str, PromotionRun] = OrderedDict()
 
-    def add(self, run: PromotionRun) -> PromotionRun:
+    def add(self, run: PromotionRun) -> None:
         with self._lock:
-            earlier = self._same_request(run)
-            if earlier is not None:
-                return earlier
             ended = [known for known in self._runs.values() if known.ended.is_set()]
             for old in ended[: max(0, len(ended) + 1 - self._keep)]:
                 del self._runs[old.id]
             self._drop_manifests(ended)
             self._runs[run.id] = run
-            return run
+
+    def find(self, actor: Actor, action: Action, request_id: str) -> PromotionRun | None:
+        # A deployment's own id may well be used twice, to promote and then to go live.
+        wanted = (actor.issuer, actor.subject, action, request_id)
+        with self._lock:
+            runs = self._runs.values() if request_id else ()
+            return next((run for run in runs if _asked(run) == wanted), None)
 
     def get(self, promotion_id: str) -> PromotionRun | None:
         with self._lock:
@@ -197,14 +226,7 @@ class MemoryStore:
             if taken > self._manifest_bytes:
                 run.drop_manifests()
 
-    def _same_request(self, run: PromotionRun) -> PromotionRun | None:
-        if not run.request.request_id:
-            return None
-        same = _asked(run)
-        return next((known for known in self._runs.values() if _asked(known) == same), None)
-
 
 def _asked(run: PromotionRun) -> tuple[str, ...]:
-    """Return who asked for it and as what: the same again is the same promotion."""
-    # A deployment's own id may well be used twice, to promote and then to go live.
+    """Return who asked for it and as what."""
     return (run.actor.issuer, run.actor.subject, run.action, run.request.request_id)

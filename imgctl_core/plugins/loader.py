@@ -17,9 +17,10 @@ import pluggy
 from imgctl_core import hookspecs
 from imgctl_core.models import PluginInfo, PluginStatus
 from imgctl_core.notifier import Notifier
-from imgctl_core.plugins.classify import check_notifier, check_promoter
+from imgctl_core.plugins.classify import Unfit, check_notifier, check_promoter
 from imgctl_core.plugins.finder import FoundPlugin
 from imgctl_core.promoter import Promoter
+from imgctl_core.text import one_line
 
 _LOG = logging.getLogger("imgctl.plugins")
 
@@ -33,6 +34,10 @@ class LoadedPlugin:
     notifiers: tuple[type[Notifier[Any]], ...] = ()
 
 
+#: Errors whose words name nothing but modules, hooks and classes.
+_OURS = (Unfit, pluggy.PluginValidationError, ModuleNotFoundError)
+
+
 class _Failed(Exception):
     """Loading stopped in this phase, for this reason."""
 
@@ -40,6 +45,7 @@ class _Failed(Exception):
         super().__init__(phase)
         self.phase = phase
         self.text = f"{type(error).__name__}: {error}"
+        self.told = _told(error)
 
 
 def load_plugins(
@@ -71,11 +77,20 @@ def load_plugins(
                 failed.text,
                 exc_info=failed.__cause__,
             )
-            info = _info(
-                plugin, PluginStatus.QUARANTINED, phase=failed.phase, error=failed.text[:500]
-            )
+            info = _info(plugin, PluginStatus.QUARANTINED, phase=failed.phase, error=failed.told)
             loaded.append(LoadedPlugin(info))
     return tuple(loaded)
+
+
+def _told(error: BaseException) -> str:
+    """Return what callers may hear: our own words and such as have no content, of others the name.
+
+    A plugin's words may hold what it read, and anybody who may call asks for the list.
+    """
+    name = type(error).__name__
+    if isinstance(error, _OURS):
+        return f"{name}: {one_line(str(error), 500)}"
+    return f"{name}; the server's log says more"
 
 
 def _load(manager: pluggy.PluginManager, plugin: FoundPlugin) -> LoadedPlugin:

@@ -137,6 +137,7 @@ def assemble(settings: ServerSettings, plugins: Plugins) -> Assembly:
         Notifications(plugins.notifiers),
         MemoryStore(),
         max_promotions=settings.server.max_promotions,
+        promotion_seconds=settings.server.promotion_timeout,
     )
     catalogue = Catalogue(
         plugins.promoters,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -19,9 +21,13 @@ from imgctl_core.settings import ServerSettings
 
 _LOG = logging.getLogger("imgctl.server")
 
-#: How long running promotions get after SIGTERM, in seconds. With the grace for calls it
-#: stays within the 30 s that Kubernetes gives by default.
-DRAIN_SECONDS: Final = 22.0
+#: How long running promotions get after SIGTERM, in seconds. With the time for those that
+#: are cancelled then, for notifiers and for calls it stays below the next figure.
+DRAIN_SECONDS: Final = 18.0
+
+#: Seconds after SIGTERM at which the process ends, whatever a plugin still does in it.
+#: Kubernetes would kill it after 30.
+LEAVE_SECONDS: Final = 29.0
 
 #: Objects made between two runs of the garbage collector. Python's own 700 has it walk
 #: everything that a promotion of thousands of files holds, over and over: a quarter of
@@ -45,7 +51,7 @@ def serve(settings: ServerSettings) -> int:
         server = server_of(settings, parts)
         gc.set_threshold(_COLLECT_AFTER)
         parts.keys.start()
-        return run_server(server, on_hangup=lambda: follow_rotation(parts))
+        return run_server(server, on_hangup=lambda: follow_rotation(parts), on_stop=leave_in_time)
     finally:
         parts.close()
 
@@ -105,22 +111,41 @@ def follow_rotation(parts: Assembly) -> None:
         _LOG.error("%s", error.message)
 
 
+def leave_in_time(seconds: float = LEAVE_SECONDS) -> None:
+    """End the process in so many seconds if it has not ended by itself.
+
+    Threads of a plugin that ignores being cancelled would keep it alive for ever. To the
+    audit log it looks like a crash: the next start records what was cut off.
+    """
+
+    def leave() -> None:
+        _LOG.error("something still hangs after %.0f s: leaving without it", seconds)
+        logging.shutdown()
+        os._exit(0)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
+
+
 def run_server(
     server: Server,
     *,
     drain_seconds: float = DRAIN_SECONDS,
     on_hangup: Callable[[], None] = lambda: None,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT, drain, and return the exit code 0.
 
     A second signal ends the process at once, as it would without us: a promotion that is
     killed leaves nothing half-visible. At a SIGHUP `on_hangup` is called, if
-    no terminal hung up. Call this in the main thread.
+    no terminal hung up; at the first signal to stop, `on_stop`. Call this in the main thread.
     """
     with StopSignals(on_hangup) as signals:
         server.start()
         _LOG.info("serving on %s", server.address)
         signals.wait()
+        on_stop()
         _LOG.info("asked to stop: waiting up to %.0f s for running promotions", drain_seconds)
         server.drain(drain_seconds)
         _LOG.info("stopped")

@@ -195,7 +195,9 @@ def test_a_plugin_that_raises_on_import_is_quarantined_and_images_still_work(
     assert "quarantined" in stack.log
     listed = stack.run("plugins").out
     assert "quarantined" in listed
-    assert "boom" in listed
+    assert "at import: RuntimeError; the server's log says more" in listed
+    assert "boom" in stack.log
+    assert "boom" not in listed
     refused = stack.promote("broken:some:thing")
     assert refused.code == 1
     assert "imgctl-broken 1.2.3" in refused.err

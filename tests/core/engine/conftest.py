@@ -186,6 +186,7 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 
     def make(
         max_promotions: int = 8,
+        promotion_seconds: float = 60.0,
         manifest_bytes: int = 1 << 20,
         copies: Sequence[Copy] = (),
         allow: tuple[Rule, ...] = (),
@@ -226,6 +227,7 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             Notifications({"listener": listener}),
             MemoryStore(manifest_bytes=manifest_bytes),
             max_promotions=max_promotions,
+            promotion_seconds=promotion_seconds,
         )
         catalogue = Catalogue(
             {"image": promoter, "spa": activator},

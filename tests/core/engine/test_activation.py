@@ -178,13 +178,13 @@ class Gate:
 
 def _turn_awaited(world: Any) -> threading.Event:
     """Return an event that is set when a promotion has to wait for another one."""
-    changed, awaited = world.engine._locks._changed, threading.Event()
+    changed, awaited = world.engine._runner._locks._changed, threading.Event()
     wait_for = changed.wait_for
 
-    def spy(predicate: Callable[[], bool]) -> bool:
+    def spy(predicate: Callable[[], bool], timeout: float | None) -> bool:
         if not predicate():
             awaited.set()
-        return bool(wait_for(predicate))
+        return bool(wait_for(predicate, timeout))
 
     changed.wait_for = spy
     return awaited

@@ -221,13 +221,28 @@ def test_no_free_slot_is_said_at_once(make_world: Any) -> None:
     assert world.promote("lib:v1").outcome is Outcome.PROMOTED
 
 
-def test_the_same_request_id_is_the_same_promotion(world: Any) -> None:
+def test_the_same_request_id_is_the_same_promotion(make_world: Any) -> None:
+    world = make_world(max_promotions=2)
+    go_on = threading.Event()
+    world.promoter.on["stage"] = lambda *_: go_on.wait(30)
     one = world.engine.start(world.request("app:v1", request_id="r1"), world.alice)
-    two = world.engine.start(world.request("app:v1", request_id="r1"), world.alice)
     other = world.engine.start(world.request("lib:v1", request_id="r1"), world.bob)
+    # No slot is free, and none is needed.
+    two = world.engine.start(world.request("app:v1", request_id="r1"), world.alice)
     assert one.id == two.id != other.id
+    for ref, more in (("lib:v1", {}), ("app:v1", {"deep": True})):
+        asked = world.request(ref, request_id="r1", **more)
+        with pytest.raises(RequestError, match="belongs to another request"):
+            world.engine.start(asked, world.alice)
+    go_on.set()
     world.wait(one.id)
     world.wait(other.id, world.bob)
+    assert world.engine.start(world.request("app:v1", request_id="r1"), world.alice).id == one.id
+
+
+def test_an_artifact_in_two_spellings_is_one(world: Any) -> None:
+    with pytest.raises(RequestError, match="image:app:v1 are the same artifact"):
+        world.promote("app:v1", "image:app:v1")
 
 
 def test_draining_lets_the_running_end_and_takes_no_new_ones(world: Any) -> None:
@@ -238,14 +253,14 @@ def test_draining_lets_the_running_end_and_takes_no_new_ones(world: Any) -> None
         assert go_on.wait(30)
 
     world.promoter.on["stage"] = hold
-    started = world.engine.start(world.request("app:v1"), world.alice)
+    started = world.engine.start(world.request("app:v1", request_id="r1"), world.alice)
     assert staging.wait(10)
     drained = threading.Thread(target=world.engine.drain, args=(30,))
     drained.start()
-    while not world.engine.draining:
-        pass
-    with pytest.raises(ServerBusy):
-        world.engine.start(world.request("lib:v1"), world.alice)
+    with pytest.raises(ServerBusy, match="stopping"):
+        [world.promote("none:v1") for _ in iter(int, 1)]
+    again = world.engine.start(world.request("app:v1", request_id="r1"), world.alice)
+    assert again.id == started.id
     go_on.set()
     drained.join(10)
     assert world.engine.get(started.id, world.alice).outcome is Outcome.PROMOTED

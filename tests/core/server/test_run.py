@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 from typing import Any
 
@@ -11,8 +14,16 @@ import pytest
 
 from imgctl_core.client.api import Client
 from imgctl_core.client.target import Target
+from imgctl_core.engine import NOTIFY_SECONDS, STOP_SECONDS
 from imgctl_core.errors import InvalidSetting, TokenRefused
-from imgctl_core.server.run import check_settings, run_server, server_of
+from imgctl_core.server.app import GRACE
+from imgctl_core.server.run import (
+    DRAIN_SECONDS,
+    LEAVE_SECONDS,
+    check_settings,
+    run_server,
+    server_of,
+)
 from imgctl_core.settings import load_settings
 
 ENVIRON = {
@@ -44,11 +55,33 @@ class OwnServer:
         self.second = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
 
 
+def test_a_thread_that_never_ends_does_not_keep_the_process() -> None:
+    """As of a plugin that ignores being cancelled: Python would wait for it for ever."""
+    program = """
+        import logging, threading
+        from imgctl_core.server.run import leave_in_time
+        logging.basicConfig()
+        threading.Thread(target=threading.Event().wait).start()
+        leave_in_time(0.1)
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0
+    assert "something still hangs" in ended.stderr
+
+
+def test_all_that_a_stop_may_take_fits() -> None:
+    assert DRAIN_SECONDS + STOP_SECONDS + NOTIFY_SECONDS + GRACE <= LEAVE_SECONDS < 30
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_a_second_one_would_kill(number: int) -> None:
     before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     server: Any = OwnServer(number)
-    assert run_server(server, drain_seconds=3.0) == 0
+    stopping: list[str] = []
+    assert run_server(server, drain_seconds=3.0, on_stop=lambda: stopping.append("now")) == 0
+    assert stopping == ["now"]
     assert server.calls == ["start", 3.0]
     assert server.second == [signal.SIG_DFL, signal.SIG_DFL]
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
