@@ -19,6 +19,7 @@ from imgctl_core.models import Progress, Promotion
 if TYPE_CHECKING:
     from imgctl_core.client.api import Client
     from imgctl_core.client.login import LoginSettings, Token
+    from imgctl_core.client.target import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -37,6 +38,8 @@ CONNECTION = (
     "connector_id",
     "rsa_sha1",
     "ca_file",
+    "client_cert",
+    "client_key",
 )
 
 
@@ -59,6 +62,8 @@ class Connection:
     pubkey_file: Path | None
     username: str
     ca_file: Path | None
+    client_cert: Path | None = None
+    client_key: Path | None = None
     rsa_sha1: bool = True
 
     @classmethod
@@ -95,7 +100,18 @@ class Connection:
             pubkey_file=path("pubkey_file"),
             username=text("username"),
             ca_file=path("ca_file"),
+            client_cert=path("client_cert"),
+            client_key=path("client_key"),
             rsa_sha1=text("rsa_sha1") == "yes",
+        )
+
+    @property
+    def target(self) -> Target:
+        """The server, and what the connection to it takes."""
+        from imgctl_core.client.target import Target
+
+        return Target(
+            self.server, self.ca_file, cert_file=self.client_cert, key_file=self.client_key
         )
 
     @property
@@ -164,13 +180,12 @@ class Session:
         # gRPC's core writes its own lines to stderr, unless told so before it is imported.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from imgctl_core.client.api import Client
-        from imgctl_core.client.target import Target
 
         self._notes = notes
         self._login_settings = connection.login
         self._since = time.time()
         self._token = log_in(self._login_settings, notes, use_cache=True)
-        self._client = Client(Target(connection.server, connection.ca_file), lambda: self.token)
+        self._client = Client(connection.target, lambda: self.token)
 
     def __enter__(self) -> Self:
         return self

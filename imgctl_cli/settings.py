@@ -128,6 +128,20 @@ SETTINGS: Final = (
         "A file of certificates to trust for the server and Dex.",
         path=True,
     ),
+    ClientSetting(
+        "client_cert",
+        ("--client-cert",),
+        "IMGCTL_CLIENT_CERT",
+        "A certificate of your own, for a server that asks clients for one.",
+        path=True,
+    ),
+    ClientSetting(
+        "client_key",
+        ("--client-key",),
+        "IMGCTL_CLIENT_KEY",
+        "The key of that certificate, without a passphrase.",
+        path=True,
+    ),
 )
 
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}

@@ -34,7 +34,7 @@ def open_channel(target: Target, endpoint: Endpoint) -> grpc.Channel:
     """Return a channel. It connects at the first call.
 
     Raises:
-        InvalidSetting: the CA file can't be used.
+        InvalidSetting: the CA file, or the client's certificate or key, can't be used.
     """
     credentials = _credentials(target, endpoint)
     return grpc.secure_channel(endpoint.uri, credentials, options=_options(target, endpoint))
@@ -42,7 +42,8 @@ def open_channel(target: Target, endpoint: Endpoint) -> grpc.Channel:
 
 def _credentials(target: Target, endpoint: Endpoint) -> grpc.ChannelCredentials:
     if endpoint.tls:
-        return grpc.ssl_channel_credentials(root_certificates=_roots(target.ca_file))
+        cert, key = _identity(target)
+        return grpc.ssl_channel_credentials(_roots(target.ca_file), key, cert)
     # Plain HTTP/2, refused by gRPC itself when the peer turns out not to be local. Unlike
     # an insecure channel it carries call credentials.
     kind = grpc.LocalConnectionType.UDS if endpoint.path else grpc.LocalConnectionType.LOCAL_TCP
@@ -85,13 +86,43 @@ def _roots(ca_file: Path | None) -> bytes | None:
     return None
 
 
-def _read(name: str, what: str) -> bytes:
+def _identity(target: Target) -> tuple[bytes | None, bytes | None]:
+    """Return the client's own certificate and key, in PEM form."""
+    if target.cert_file is None and target.key_file is None:
+        return None, None
+    if target.cert_file is None or target.key_file is None:
+        raise InvalidSetting(
+            "a client's certificate and its key go together, and only one of them is given",
+            fix="give both --client-cert and --client-key, or neither",
+        )
+    cert = _read(str(target.cert_file), "the client's certificate")
+    key = _read(str(target.key_file), "the client's key", "PRIVATE KEY")
+    if b"ENCRYPTED" in key:
+        raise InvalidSetting(
+            f"the client's key {target.key_file} needs a passphrase",
+            fix="store it without one, readable by you alone",
+        )
+    # gRPC would say no more than that no connection came about.
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(target.cert_file, target.key_file)
+    except ssl.SSLError as error:
+        raise InvalidSetting(
+            f"{target.key_file} is not the key of the certificate in {target.cert_file}: "
+            f"{error.reason or 'one of them can not be read'}",
+            fix="give the certificate and the key that was made for it",
+        ) from None
+    return cert, key
+
+
+def _read(name: str, what: str, kind: str = "CERTIFICATE") -> bytes:
     try:
         pem = _bytes(name)
     except OSError as error:
         raise InvalidSetting(f"{what} {name} can't be read: {error.strerror}") from None
-    if b"-----BEGIN" not in pem:
-        raise InvalidSetting(f"{what} {name} holds no certificate in PEM form")
+    if b"-----BEGIN" not in pem or kind.encode() not in pem:
+        raise InvalidSetting(f"{what} {name} holds no {kind.lower()} in PEM form")
     return pem
 
 

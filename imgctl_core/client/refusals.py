@@ -144,6 +144,13 @@ def _unreachable(details: str, target: Target, endpoint: Endpoint) -> ServerUnre
             f"the server {target.address} closed the connection: it may speak TLS only",
             fix=f"try --server https://{target.address.removeprefix('http://')}",
         )
+    if "Socket closed" in details:
+        given = "another than the one given" if target.cert_file else "--client-cert, --client-key"
+        return ServerUnreachable(
+            f"the server {target.address} closed the connection: it may ask clients for a "
+            "certificate",
+            fix=f"ask whoever runs it for one, and give it: {given}",
+        )
     return ServerUnreachable(
         f"the server {target.address} can't be reached: {details.removeprefix(_CLOSED)[:300]}",
         fix="check --server, and that the server runs",

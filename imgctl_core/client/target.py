@@ -22,13 +22,16 @@ class Target:
     """A server as people name it.
 
     `address` is `host:port`, `https://host:port` or `unix:path`; `ca_file` holds the
-    certificates to trust instead of the system's; `timeout` is the seconds that a
+    certificates to trust instead of the system's; `cert_file` and `key_file` hold what a
+    server that asks for a client's certificate is shown; `timeout` is the seconds that a
     connection and a short call may take.
     """
 
     address: str
     ca_file: Path | None = None
     timeout: float = 10.0
+    cert_file: Path | None = None
+    key_file: Path | None = None
 
 
 @dataclass(frozen=True)

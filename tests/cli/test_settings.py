@@ -45,7 +45,7 @@ def test_every_setting_is_shown_with_its_built_in_value(show: Any) -> None:
     assert list(rows) == [
         "server", "source", "destination", "dex_url", "client_id", "client_secret",
         "client_secret_file", "pubkey_file", "username", "audience", "audience_mode",
-        "connector_id", "rsa_sha1", "ca_file",
+        "connector_id", "rsa_sha1", "ca_file", "client_cert", "client_key",
     ]  # fmt: skip
     assert {row["origin"] for row in rows.values()} == {"built-in"}
     given = {name: row["value"] for name, row in rows.items() if row["value"]}
@@ -74,6 +74,8 @@ def test_the_names_of_the_variables_are_the_contract() -> None:
         "connector_id": "IMGCTL_CONNECTOR_ID",
         "rsa_sha1": "IMGCTL_RSA_SHA1",
         "ca_file": "IMGCTL_CA_FILE",
+        "client_cert": "IMGCTL_CLIENT_CERT",
+        "client_key": "IMGCTL_CLIENT_KEY",
     }
 
 

@@ -108,8 +108,16 @@ def test_client_certificates_are_asked_for(
     client_ca = tmp_path / "clients.pem"
     client_ca.write_bytes(certificate)
     running = serve(_binding(files, client_ca=client_ca))
-    with pytest.raises(errors.ServerUnreachable):
+    with pytest.raises(errors.ServerUnreachable, match="may ask clients for a certificate"):
         running.client(ca_file=files.ca).auth_check()
+    cert_file, key_file = tmp_path / "laptop.crt", tmp_path / "laptop.key"
+    cert_file.write_bytes(certificate)
+    key_file.write_bytes(key)
+    own = {"cert_file": cert_file, "key_file": key_file}
+    running.client(ca_file=files.ca, **own).auth_check()
+    foreign = {"cert_file": files.cert, "key_file": files.key}
+    with pytest.raises(errors.ServerUnreachable, match="may ask clients for a certificate"):
+        running.client(ca_file=files.ca, **foreign).auth_check()
     credentials = grpc.ssl_channel_credentials(files.ca.read_bytes(), key, certificate)
     options = [("grpc.enable_http_proxy", 0)]
     opened: Any = grpc.secure_channel(running.server.address, credentials, options=options)
@@ -126,6 +134,29 @@ def test_client_certificates_are_asked_for(
         "CN=laptop",
         True,
     )
+
+
+def test_a_clients_own_files_that_are_no_good_are_named(
+    running: Any, files: TlsFiles, tmp_path: Path
+) -> None:
+    locked = tmp_path / "locked.key"
+    key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"secret")
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    locked.write_bytes(key.private_bytes(pem, form, secret))
+    others = make_tls_files(tmp_path / "other")
+    for cert_file, key_file, text in (
+        (files.cert, None, "go together"),
+        (None, files.key, "go together"),
+        (files.cert, tmp_path / "absent", "can't be read: No such file"),
+        (files.key, files.key, "key.pem holds no certificate"),
+        (files.cert, files.cert, "holds no private key"),
+        (files.cert, locked, "needs a passphrase"),
+        (files.cert, others.key, "is not the key of"),
+    ):
+        address = f"https://{running.server.address}"
+        with pytest.raises(InvalidSetting, match=text):
+            running.client(address=address, cert_file=cert_file, key_file=key_file).auth_check()
 
 
 def _self_signed() -> tuple[bytes, bytes]:
