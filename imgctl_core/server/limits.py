@@ -44,6 +44,18 @@ _GRACE: Final = 5.0
 #: preface of HTTP/2. Whoever begins and goes on too slowly is put out.
 HANDSHAKE_SECONDS: Final = 10.0
 
+#: Calls that may wait for their own request, each in a thread: of strangers, who may ask
+#: for health, and of those we know as many.
+LOBBY: Final = 16
+
+#: How long a call may wait for its request when there is no more room, in seconds. The two
+#: arrive together, unless somebody wants otherwise.
+PATIENCE: Final = 0.1
+
+#: How long after its call a request still counts, in seconds: a token is looked at when
+#: the call begins.
+REQUEST_SECONDS: Final = 10.0
+
 #: Connections held open at once, where the process may open enough files. Each is one; so
 #: are the connections to registries and buckets, for which as many are left.
 MAX_CONNECTIONS: Final = 4000
@@ -138,7 +150,8 @@ class Capacity:
 
     @property
     def threads(self) -> int:
-        return self.promotes + self.plans + self.watches + self.manifests + HEADROOM
+        lasting = self.promotes + self.plans + self.watches + self.manifests
+        return lasting + 2 * LOBBY + HEADROOM
 
 
 def channel_options() -> list[tuple[str, int]]:
