@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -90,7 +91,11 @@ class ArtifactRef:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The authenticated person or machine. Holds no token."""
+    """The authenticated person or machine. Holds no token.
+
+    Of their token there are the first 16 hex digits of its SHA-256, the id that its issuer
+    gave it (`token_id`; without one the digits again), and when it was made and runs out.
+    """
 
     issuer: str
     subject: str
@@ -101,6 +106,8 @@ class Actor:
     connector: str = ""
     token_id: str = ""
     expires_at: datetime | None = None
+    issued_at: datetime | None = None
+    token_sha256: str = ""
 
     @property
     def display(self) -> str:
@@ -177,6 +184,10 @@ class PromotionItem:
     deep: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     wait: bool = False
+
+    def __post_init__(self) -> None:
+        # A copy that nobody can write to: frozen as the rest.
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
 
 @dataclass(frozen=True, slots=True)

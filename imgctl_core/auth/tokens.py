@@ -150,6 +150,7 @@ class JoseTokenVerifier:
         if ANY_CONNECTOR not in self._connectors and connector not in self._connectors:
             _LOG.info("token refused: connector")
             raise _wrong_connector(connector, self._connectors)
+        fingerprint = hashlib.sha256(token.encode("ascii")).hexdigest()[:16]
         return Actor(
             issuer=claims.issuer,
             subject=claims.subject,
@@ -157,7 +158,9 @@ class JoseTokenVerifier:
             email=claims.email,
             groups=claims.groups,
             connector=connector,
-            token_id=claims.token_id or hashlib.sha256(token.encode("ascii")).hexdigest()[:16],
+            token_id=claims.token_id or fingerprint,
+            token_sha256=fingerprint,
+            issued_at=datetime.fromtimestamp(claims.issued, UTC),
             expires_at=datetime.fromtimestamp(claims.expires, UTC),
         )
 

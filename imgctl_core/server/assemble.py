@@ -185,6 +185,7 @@ def _started_fields(settings: ServerSettings, plugins: Plugins) -> dict[str, JSO
         "bind_address": settings.server.bind_address,
         "plugins": _plugin_fields(plugins),
         "environments": list(plugins.environments),
+        "endpoints": _endpoint_fields(plugins),
     }
 
 
@@ -240,6 +241,22 @@ def _check_kinds(settings: ServerSettings, registry: PluginRegistry) -> None:
                     f"rule {number} is for kind {kind!r}, and no promoter of that kind is loaded",
                     fix=nearest(kind, registry.promoters),
                 )
+
+
+def _endpoint_fields(plugins: Plugins) -> dict[str, JSON]:
+    """Return what the names of environments meant, by kind, as people are shown it."""
+    return {
+        kind: {name: _address(promoter, name) for name in promoter.endpoints}
+        for kind, promoter in plugins.promoters.items()
+    }
+
+
+def _address(promoter: Promoter[Any, Any], environment: str) -> str:
+    try:
+        return promoter.describe(promoter.endpoints[environment])
+    except Exception:  # noqa: BLE001 - a plugin's bug must not keep the server from starting
+        _LOG.exception("promoter %s can't describe its endpoint of %s", promoter.kind, environment)
+        return ""
 
 
 def _plugin_fields(plugins: Plugins) -> list[JSON]:

@@ -33,6 +33,8 @@ def test_1_a_good_token_becomes_an_actor(kit: Kit) -> None:
         connector="ssh",
         token_id=hashlib.sha256(token.encode()).hexdigest()[:16],
         expires_at=datetime.fromtimestamp(kit.clock.now + 3600, UTC),
+        issued_at=datetime.fromtimestamp(kit.clock.now - 5, UTC),
+        token_sha256=hashlib.sha256(token.encode()).hexdigest()[:16],
     )
 
 
