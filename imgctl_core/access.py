@@ -11,13 +11,15 @@ from imgctl_core.models import Actor
 class Decision:
     """What one check says. `check` is the setting behind it, as a dotted key.
 
-    `why` is one sentence either way; `fix` says what would make a no a yes.
+    `why` is one sentence either way; `fix` says what would make a no a yes. `group` is the
+    actor's that made it one, where a group did; it stays within the server.
     """
 
     check: str
     allowed: bool
     why: str
     fix: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

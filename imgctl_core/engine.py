@@ -56,15 +56,18 @@ _WATCH_TICK, _WATCH_QUIET = 0.1, 10.0
 
 
 class Authorizer(Protocol):
-    """Decides who may promote what, and make it live. Only ever says yes by not raising."""
+    """Decides who may promote what, and make it live. Only ever says yes by not raising.
+
+    What it returns are the groups of the actor that it took.
+    """
 
     def authorize(
         self, actor: Actor, *, kind: str, name: str, source: str, destination: str
-    ) -> None: ...
+    ) -> Iterable[str]: ...
 
     def authorize_activation(
         self, actor: Actor, *, kind: str, name: str, environment: str
-    ) -> None: ...
+    ) -> Iterable[str]: ...
 
     def may_promote(
         self, actor: Actor, destination: str, *, kind: str | None = None, name: str | None = None
@@ -118,13 +121,11 @@ class Engine:
             AuditUnavailable: what is owed to the audit log can't be written.
             ServerBusy: no slot is free, or the server is stopping.
         """
-        resolved = self._resolver.resolve(request)
-        self._authorize(request, resolved, actor, peer)
+        run = self._allowed(request, actor, peer)
         earlier = self._admission.begun(request, actor)
         if earlier is not None:
             return earlier.promotion()
         self._journal.settle()
-        run = self._new_run(request, resolved, actor, peer)
         begun = self._admission.begin(run)
         if begun is run:
             # A daemon: a plugin that ignores cancelling must not keep a stopped server alive.
@@ -160,37 +161,39 @@ class Engine:
         run, report = self._planned(request, actor, cancel, peer)
         return report, rows.planned(run, cancel)
 
-    def get(self, promotion_id: str, actor: Actor) -> Promotion:
+    def get(self, promotion_id: str, actor: Actor, peer: Peer = NOWHERE) -> Promotion:
         """Return a promotion as it stands.
 
         Raises:
             PromotionNotFound: there is none, or it is not the actor's to see.
         """
-        return self._visible(promotion_id, actor).promotion()
+        return self._visible(promotion_id, actor, peer).promotion()
 
-    def manifest(self, promotion_id: str, actor: Actor, ref: str = "") -> Iterator[ManifestRow]:
+    def manifest(
+        self, promotion_id: str, actor: Actor, ref: str = "", peer: Peer = NOWHERE
+    ) -> Iterator[ManifestRow]:
         """Return what an ended promotion left at its destination; of one item, or of all.
 
         Raises:
             PromotionNotFound: there is none, or it is not the actor's to see.
             ManifestNotFound: it has not ended, has no such item, or no manifest of it.
         """
-        return rows.kept(self._visible(promotion_id, actor), ref)
+        return rows.kept(self._visible(promotion_id, actor, peer), ref)
 
-    def cancel(self, promotion_id: str, actor: Actor) -> Promotion:
+    def cancel(self, promotion_id: str, actor: Actor, peer: Peer = NOWHERE) -> Promotion:
         """Ask a promotion to stop. One that is over stays as it is.
 
         Raises:
             PromotionNotFound: there is none, or it is not the actor's to stop.
         """
-        run = self._visible(promotion_id, actor)
+        run = self._visible(promotion_id, actor, peer)
         if not run.ended.is_set():
-            self._journal.cancel_requested(run, actor)
+            self._journal.cancel_requested(run, actor, peer)
             run.cancel.cancel()
         return run.promotion()
 
     def watch(
-        self, promotion_id: str, actor: Actor, gone: threading.Event
+        self, promotion_id: str, actor: Actor, gone: threading.Event, peer: Peer = NOWHERE
     ) -> Iterator[Progress | Promotion]:
         """Yield how far a promotion is, at once and then on change, and last its end.
 
@@ -199,7 +202,7 @@ class Engine:
         Raises:
             PromotionNotFound: there is none, or it is not the actor's to see.
         """
-        run = self._visible(promotion_id, actor)
+        run = self._visible(promotion_id, actor, peer)
         shown, shown_at = None, 0.0
         while not run.ended.is_set() and not gone.is_set():
             progress, now = run.progress(), time.monotonic()
@@ -224,16 +227,31 @@ class Engine:
         _wait(late, STOP_SECONDS)
         self._notifications.close(NOTIFY_SECONDS)
 
-    def _authorize(self, request: Request, resolved: Resolved, actor: Actor, peer: Peer) -> None:
+    def _allowed(self, request: Request, actor: Actor, peer: Peer) -> PromotionRun:
+        """Understand a request and return its run, if the actor may have that."""
+        resolved = self._resolver.resolve(request)
+        groups = self._authorize(request, resolved, actor, peer)
+        items = tuple(
+            ItemRun(promoter, item, ProgressCounter(item.text)) for promoter, item in resolved.items
+        )
+        ends = (resolved.source, resolved.destination)
+        until = time.monotonic() + self._seconds
+        return PromotionRun(new_promotion_id(), request, *ends, actor, peer, items, groups, until)
+
+    def _authorize(
+        self, request: Request, resolved: Resolved, actor: Actor, peer: Peer
+    ) -> tuple[str, ...]:
+        """Return the actor's groups that all of it took, or record and raise the denial."""
+        groups: dict[str, None] = {}
         for _, item in resolved.items:
             kind, name = item.ref.kind, item.ref.name
             try:
                 if request.action is Action.ACTIVATE:
-                    self._policy.authorize_activation(
+                    taken = self._policy.authorize_activation(
                         actor, kind=kind, name=name, environment=resolved.destination
                     )
                 else:
-                    self._policy.authorize(
+                    taken = self._policy.authorize(
                         actor,
                         kind=kind,
                         name=name,
@@ -243,30 +261,13 @@ class Engine:
             except NotAuthorized as error:
                 self._journal.denied(request, resolved, actor, peer, error)
                 raise
-
-    def _new_run(
-        self, request: Request, resolved: Resolved, actor: Actor, peer: Peer
-    ) -> PromotionRun:
-        return PromotionRun(
-            new_promotion_id(),
-            request,
-            resolved.source,
-            resolved.destination,
-            actor,
-            peer,
-            tuple(
-                ItemRun(promoter, item, ProgressCounter(item.text))
-                for promoter, item in resolved.items
-            ),
-            deadline=time.monotonic() + self._seconds,
-        )
+            groups |= dict.fromkeys(taken)
+        return tuple(groups)
 
     def _planned(
         self, request: Request, actor: Actor, cancel: CancelToken, peer: Peer
     ) -> tuple[PromotionRun, PlanReport]:
-        resolved = self._resolver.resolve(request)
-        self._authorize(request, resolved, actor, peer)
-        run = self._new_run(request, resolved, actor, peer)
+        run = self._allowed(request, actor, peer)
         forget = cancel.on_cancel(run.cancel.cancel)
         try:
             self._runner.plan(run)
@@ -279,13 +280,13 @@ class Engine:
         items = tuple(planned(item) for item in run.items)
         return run, PlanReport(run.source, run.destination, outcome, items, run.action)
 
-    def _visible(self, promotion_id: str, actor: Actor) -> PromotionRun:
+    def _visible(self, promotion_id: str, actor: Actor, peer: Peer) -> PromotionRun:
         run = self._store.get(promotion_id)
         if run is not None:
             own = (run.actor.issuer, run.actor.subject) == (actor.issuer, actor.subject)
             if own or self._may_promote_all(run, actor):
                 return run
-            self._journal.hidden(run, actor)
+            self._journal.hidden(run, actor, peer)
         raise PromotionNotFound(
             f"there is no promotion {promotion_id!r}",
             fix="check the id; a server forgets old promotions, its audit log does not",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from imgctl_core.audit import AuditLog
+from imgctl_core.debts import Debts
 from imgctl_core.errors import AuditUnavailable, ImgctlError
 from imgctl_core.models import (
     JSON,
@@ -29,13 +30,12 @@ _LOG = logging.getLogger("imgctl.audit")
 class Journal:
     """Records what was promoted and what went live.
 
-    What could not be written is owed, and blocks new promotions.
+    What could not be written is owed, tried again, and blocks new promotions.
     """
 
     def __init__(self, log: AuditLog) -> None:
         self._log = log
-        self._lock = threading.Lock()
-        self._owed: list[tuple[str, dict[str, JSON]]] = []
+        self._debts = Debts(log)
 
     def settle(self) -> None:
         """Write what is owed from earlier, and let the copies that count catch up.
@@ -43,11 +43,7 @@ class Journal:
         Raises:
             AuditUnavailable: the log or one of those copies still can't be written.
         """
-        with self._lock:
-            while self._owed:
-                event, fields = self._owed[0]
-                self._log.record(event, fields, durable=True)
-                del self._owed[0]
+        self._debts.pay()
         self._log.settle()
 
     def requested(self, run: PromotionRun) -> None:
@@ -80,6 +76,8 @@ class Journal:
         outcome = promotion.outcome or Outcome.FAILED
         event = f"promotion.{outcome.value}"
         fields = self._about(run)
+        fields["started_at"] = _moment(promotion.started_at)
+        fields["ended_at"] = _moment(promotion.ended_at)
         fields["seconds"] = round(promotion.seconds, 3)
         fields["items"] = [
             {
@@ -100,8 +98,7 @@ class Journal:
             head = self._log.record(event, fields, durable=True)
         except AuditUnavailable as error:
             _LOG.error("%s is not in the audit log: %s", run.id, error)
-            with self._lock:
-                self._owed.append((event, fields))
+            self._debts.owe(event, fields)
             return replace(promotion, audit_degraded=True)
         try:
             self._log.settle()
@@ -117,15 +114,20 @@ class Journal:
         fields["kinds"] = [*sorted({item.item.ref.kind for item in run.items})]
         self._quietly("plan.made", fields)
 
-    def cancel_requested(self, run: PromotionRun, actor: Actor) -> None:
-        fields: dict[str, JSON] = {"audit_id": run.id, "actor": actor_fields(actor)}
+    def cancel_requested(self, run: PromotionRun, actor: Actor, peer: Peer) -> None:
+        fields: dict[str, JSON] = {
+            "audit_id": run.id,
+            "actor": actor_fields(actor),
+            **peer_fields(peer),
+        }
         self._quietly("promotion.cancel_requested", fields)
 
-    def hidden(self, run: PromotionRun, actor: Actor) -> None:
+    def hidden(self, run: PromotionRun, actor: Actor, peer: Peer) -> None:
         """Record that somebody asked for a promotion that is not theirs to see."""
         fields: dict[str, JSON] = {
             "audit_id": run.id,
             "actor": actor_fields(actor),
+            **peer_fields(peer),
             "source": run.source,
             "destination": run.destination,
             "why": "not theirs to see, so they were told that there is none",
@@ -171,6 +173,7 @@ class Journal:
 
     def stopped(self) -> None:
         """Record that this server ends, after what is owed."""
+        self._debts.give_up()
         try:
             self.settle()
         except AuditUnavailable as error:
@@ -192,7 +195,7 @@ class Journal:
             "audit_id": run.id,
             "request_id": run.request.request_id,
             "action": run.action.value,
-            "actor": actor_fields(run.actor),
+            "actor": {**actor_fields(run.actor), "groups_used": [*run.groups]},
             **peer_fields(run.peer),
             "source": run.source,
             "destination": run.destination,
@@ -209,7 +212,9 @@ def actor_fields(actor: Actor) -> dict[str, JSON]:
         "connector": actor.connector,
         "matched_group": actor.matched_group,
         "token_id": actor.token_id,
-        "token_expires_at": actor.expires_at.isoformat() if actor.expires_at else None,
+        "token_sha256": actor.token_sha256,
+        "token_issued_at": _moment(actor.issued_at),
+        "token_expires_at": _moment(actor.expires_at),
     }
 
 
@@ -221,6 +226,10 @@ def peer_fields(peer: Peer) -> dict[str, JSON]:
         "certificate": peer.certificate,
         "client": peer.agent,
     }
+
+
+def _moment(when: datetime | None) -> JSON:
+    return when.isoformat() if when else None
 
 
 def _asked(request: Request) -> dict[str, JSON]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from imgctl_core.text import one_line
@@ -92,7 +93,11 @@ class ArtifactRef:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The authenticated person or machine. Holds no token."""
+    """The authenticated person or machine. Holds no token.
+
+    Of their token there are the first 16 hex digits of its SHA-256, the id that its issuer
+    gave it (`token_id`; without one the digits again), and when it was made and runs out.
+    """
 
     issuer: str
     subject: str
@@ -103,6 +108,8 @@ class Actor:
     connector: str = ""
     token_id: str = ""
     expires_at: datetime | None = None
+    issued_at: datetime | None = None
+    token_sha256: str = ""
 
     @property
     def display(self) -> str:
@@ -179,6 +186,10 @@ class PromotionItem:
     deep: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     wait: bool = False
+
+    def __post_init__(self) -> None:
+        # A copy that nobody can write to: frozen as the rest.
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,11 @@ class Rule(BaseModel):
 
     def is_for(self, actor: Actor) -> bool:
         """Return whether the actor is in one of its groups. Names are compared exactly."""
-        return self.groups is None or not set(self.groups).isdisjoint(actor.groups)
+        return self.groups is None or bool(self.group_of(actor))
+
+    def group_of(self, actor: Actor) -> str:
+        """Return the first of its groups that the actor is in, empty for none."""
+        return next((group for group in self.groups or () if group in actor.groups), "")
 
 
 def read_rules(value: object) -> tuple[Rule, ...]:

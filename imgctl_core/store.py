@@ -112,6 +112,8 @@ class PromotionRun:
     actor: Actor
     peer: Peer
     items: tuple[ItemRun, ...]
+    #: Those of the actor that it took to be allowed.
+    groups: tuple[str, ...] = ()
     deadline: float | None = None
     cancel: CancelToken = field(default_factory=CancelToken)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))

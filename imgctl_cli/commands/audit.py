@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from imgctl_cli import exits
 from imgctl_cli.auditfilter import Filter, refs_of
+from imgctl_cli.auditwords import chain_hash, moment
 from imgctl_cli.main import HelpfulGroup
 from imgctl_cli.options import output_options
 from imgctl_cli.output import json
 from imgctl_core import audit
 from imgctl_core.models import JSON
 from imgctl_core.text import one_line
-
-_TIME = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"))
 
 
 def _files(function: Callable[..., int]) -> Callable[..., int]:
@@ -51,11 +50,12 @@ def command() -> None:
 @click.option("--destination", "-d", metavar="NAME", help="Only of promotions to it.")
 @click.option(
     "--since",
-    type=_TIME,
+    callback=moment,
     metavar="TIME",
-    help="Only from then on, UTC: 2026-10-01 or 2026-10-01T08:00:00.",
+    help="Only from then on: 2026-10-01 or 2026-10-01T08:00:00 in UTC, with an offset as in "
+    "2026-10-01T08:00+02:00, or 2h or 7d for so long ago.",
 )
-@click.option("--until", type=_TIME, metavar="TIME", help="Only before then, UTC.")
+@click.option("--until", callback=moment, metavar="TIME", help="Only before then.")
 @click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only the last N.")
 @output_options
 def show(
@@ -71,7 +71,7 @@ def show(
 
     FILES are the files that it was before and the one that it is, the oldest first.
     """
-    passes = Filter(since=_utc(since), until=_utc(until), **wanted)
+    passes = Filter(since=since, until=until, **wanted)
     records = audit.read(*_paths(files, file))
     chosen: Iterable[Mapping[str, JSON]] = (record for record in records if passes(record))
     if last is not None:
@@ -88,8 +88,8 @@ def show(
 @_files
 @click.option(
     "--expect-head",
+    callback=chain_hash,
     metavar="HASH",
-    default="",
     help="A hash that must be in the log: one kept elsewhere shows that no tail was cut off.",
 )
 @output_options
@@ -99,7 +99,7 @@ def verify(files: tuple[Path, ...], file: Path | None, expect_head: str, output:
     FILES are the files that it was before and the one that it is, the oldest first.
     """
     paths = _paths(files, file)
-    result = audit.verify(*paths, expect_head=expect_head.strip().lower())
+    result = audit.verify(*paths, expect_head=expect_head)
     if output == "json":
         click.echo(
             json.document(
@@ -124,10 +124,6 @@ def verify(files: tuple[Path, ...], file: Path | None, expect_head: str, output:
 
 def _paths(files: tuple[Path, ...], file: Path | None) -> tuple[Path, ...]:
     return files or ((file or audit.default_audit_log()),)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment else None
 
 
 def _line(record: Mapping[str, JSON]) -> Iterator[str]:

@@ -60,6 +60,7 @@ class AuditLog:
         self._link = Link()
         self._underway = Unfinished()
         self._file: LogFile | None = None
+        self._closed = False
         with self._lock:
             try:
                 self._begin()
@@ -118,6 +119,7 @@ class AuditLog:
         for copy in self._copies:
             copy.close()
         with self._lock:
+            self._closed = True
             self._let_go()
 
     def _begin(self) -> None:
@@ -139,6 +141,8 @@ class AuditLog:
 
     def _ready(self) -> None:
         """Have the right file open, as it should be."""
+        if self._closed:
+            raise OSError(errno.EBADF, "it was closed")
         if self._file is None:
             self._take_up_again()
         elif self._file.moved():

@@ -97,6 +97,8 @@ class _Check:
         seq, before = int(str(record["seq"])), str(record["prev_hash"])
         if self.records == 0 and record["event"] in _TAKES_UP:
             self.link, self.first = Link(seq - 1, before), seq
+            if record["event"] == "audit.truncated":
+                self._problem(line, "says that the file was cut, and what it held is not here")
         if before != self.link.head:
             self._problem(line, "does not follow the line before it")
         if seq != self.link.seq + 1:

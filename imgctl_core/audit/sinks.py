@@ -95,11 +95,16 @@ class Syslog:
         self._socket: socket.socket | None = None
 
     def write(self, line: bytes) -> None:
+        # What was connected may have been started anew since: that is worth another try now,
+        # or whoever waits for this record would be told that it failed.
+        known = self._socket is not None
         try:
             self._send(line.rstrip(b"\n"))
         except OSError:
             self.close()
-            raise
+            if not known:
+                raise
+            self.write(line)
 
     def close(self) -> None:
         if self._socket is not None:

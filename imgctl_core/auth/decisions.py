@@ -30,7 +30,8 @@ _OTHER = {
 def of_server(actor: Actor, matched: str | None, groups: tuple[str, ...]) -> Decision:
     """Say whether the server's own groups let the actor in."""
     if matched is not None:
-        return Decision(_SERVER_GROUPS, True, f"group {matched} lets {actor.display} in")
+        why = f"group {matched} lets {actor.display} in"
+        return Decision(_SERVER_GROUPS, True, why, group=matched)
     return Decision(
         _SERVER_GROUPS,
         False,
@@ -47,7 +48,8 @@ def of_environment(
     if groups is None:
         return Decision(key, True, f"{environment} asks for no further group")
     if matched is not None:
-        return Decision(key, True, f"group {matched} may promote to {environment}")
+        why = f"group {matched} may promote to {environment}"
+        return Decision(key, True, why, group=matched)
     if not groups:
         return Decision(
             key,
@@ -94,7 +96,7 @@ def of_rules(actor: Actor, what: str, intent: Intent, rules: Sequence[Rule]) -> 
     for number, rule in enumerate(rules, start=1):
         other = rule.outside(intent)
         if not other and rule.is_for(actor):
-            return Decision(_RULES, True, f"rule {number} allows it")
+            return Decision(_RULES, True, f"rule {number} allows it", group=rule.group_of(actor))
         if not other:
             groups += rule.groups or ()
         reasons.append(f"rule {number} is for {_OTHER[other or 'groups']}")

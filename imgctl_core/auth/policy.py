@@ -91,19 +91,25 @@ class Policy:
 
     def authorize(
         self, actor: Actor, *, kind: str, name: str, source: str, destination: str
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Check that the actor may promote this artifact from `source` to `destination`.
+
+        Returns the groups of theirs that it took.
 
         Raises:
             NotAuthorized: they may not; it says which group or which source would do.
         """
-        _enforce(self.decide(actor, kind=kind, name=name, source=source, destination=destination))
+        return _enforce(
+            self.decide(actor, kind=kind, name=name, source=source, destination=destination)
+        )
 
-    def authorize_activation(self, actor: Actor, *, kind: str, name: str, environment: str) -> None:
+    def authorize_activation(
+        self, actor: Actor, *, kind: str, name: str, environment: str
+    ) -> tuple[str, ...]:
         """Check that the actor may make a version of this artifact live in `environment`.
 
         Whoever may promote it there from anywhere may. What goes live is there already, so
-        no source is asked about.
+        no source is asked about. Returns the groups of theirs that it took.
 
         Raises:
             NotAuthorized: they may not; it says which group would do.
@@ -111,7 +117,7 @@ class Policy:
         taken = self._of(environment).promote_from
         what = f"make {kind} {name} live in {environment}"
         intent = Intent(canonical_name(environment), kind, name, taken)
-        _enforce(
+        return _enforce(
             (
                 *self._of_groups(actor, what, environment),
                 decisions.of_source(what, "", environment, taken, taken != ()),
@@ -149,10 +155,13 @@ class Policy:
         return self._environments.get(canonical_name(environment), _NO_RULES)
 
 
-def _enforce(checks: Iterable[Decision]) -> None:
+def _enforce(checks: Iterable[Decision]) -> tuple[str, ...]:
+    groups: list[str] = []
     for check in checks:
         if not check.allowed:
             raise NotAuthorized(check.why, fix=check.fix)
+        groups.append(check.group)
+    return _unique(filter(None, groups))
 
 
 def _canonical(environment: str, rules: EnvironmentRules) -> EnvironmentRules:

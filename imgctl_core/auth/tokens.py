@@ -148,6 +148,7 @@ class JoseTokenVerifier:
 
     def _actor(self, token: str, claims: Claims) -> Actor:
         subject = parse_subject(claims.subject)
+        fingerprint = _fingerprint(token)
         actor = Actor(
             issuer=claims.issuer,
             subject=claims.subject,
@@ -155,7 +156,9 @@ class JoseTokenVerifier:
             email=claims.email,
             groups=claims.groups,
             connector=subject.connector if subject else "",
-            token_id=claims.token_id or _fingerprint(token),
+            token_id=claims.token_id or fingerprint,
+            token_sha256=fingerprint,
+            issued_at=datetime.fromtimestamp(claims.issued, UTC),
             expires_at=datetime.fromtimestamp(claims.expires, UTC),
         )
         if ANY_CONNECTOR not in self._connectors and actor.connector not in self._connectors:

@@ -61,7 +61,7 @@ class Client:
 
         Raises:
             InvalidSetting: the address is no address, a token would travel there in
-                clear, or the CA file can't be used.
+                clear, the CA file can't be used, or the socket is another user's.
         """
         self._target = target
         self._token = token

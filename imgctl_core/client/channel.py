@@ -34,8 +34,11 @@ def open_channel(target: Target, endpoint: Endpoint) -> grpc.Channel:
     """Return a channel. It connects at the first call.
 
     Raises:
-        InvalidSetting: the CA file, or the client's certificate or key, can't be used.
+        InvalidSetting: the CA file, or the client's certificate or key, can't be used, or
+            the unix socket is somebody else's.
     """
+    if endpoint.path:
+        _check_owner(endpoint.path)
     credentials = _credentials(target, endpoint)
     return grpc.secure_channel(endpoint.uri, credentials, options=_options(target, endpoint))
 
@@ -48,6 +51,22 @@ def _credentials(target: Target, endpoint: Endpoint) -> grpc.ChannelCredentials:
     # an insecure channel it carries call credentials.
     kind = grpc.LocalConnectionType.UDS if endpoint.path else grpc.LocalConnectionType.LOCAL_TCP
     return grpc.local_channel_credentials(kind)
+
+
+def _check_owner(path: str) -> None:
+    """Refuse a socket that another user may have put where the server's should be.
+
+    The server's is open to its own user alone, and to root.
+    """
+    try:
+        owner = os.stat(path).st_uid  # noqa: PTH116 - importing pathlib costs a promotion 10 ms
+    except OSError:
+        return
+    if owner not in (0, os.geteuid()) and os.geteuid() != 0:
+        raise InvalidSetting(
+            f"the socket {path[:120]!a} belongs to another user, and a token would be sent there",
+            fix="check --server; run imgctl as the user whose server it is",
+        )
 
 
 def _options(target: Target, endpoint: Endpoint) -> list[tuple[str, int | str]]:

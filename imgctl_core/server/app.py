@@ -10,9 +10,10 @@ from typing import Self
 import grpc
 
 from imgctl_core._proto import imgctl_pb2_grpc
+from imgctl_core.server.arrival import ArrivalInterceptor
 from imgctl_core.server.binding import Binding
 from imgctl_core.server.health import Health
-from imgctl_core.server.interceptors import AuthInterceptor, ErrorInterceptor
+from imgctl_core.server.interceptors import OPEN_METHOD, AuthInterceptor, ErrorInterceptor
 from imgctl_core.server.limits import Capacity, channel_options
 from imgctl_core.server.listening import bind
 from imgctl_core.server.ports import Admission, Audit, Catalogue, Engine, Verifier
@@ -137,6 +138,7 @@ def create_server(
                 rates=rates,
                 insecure_plaintext=binding.insecure_plaintext,
             ),
+            ArrivalInterceptor(OPEN_METHOD),
         ],
         options=channel_options(),
         # A few may wait for a thread; past that the answer is RESOURCE_EXHAUSTED at once.

@@ -185,6 +185,7 @@ def _started_fields(settings: ServerSettings, plugins: Plugins) -> dict[str, JSO
         "bind_address": settings.server.bind_address,
         "plugins": _plugin_fields(plugins),
         "environments": list(plugins.environments),
+        "endpoints": _endpoint_fields(plugins),
     }
 
 
@@ -209,6 +210,22 @@ def _plain(value: object) -> object:
     if is_dataclass(value):
         return {f.name: getattr(value, f.name) for f in fields(value)}
     return sorted(map(str, value)) if isinstance(value, AbstractSet) else str(value)
+
+
+def _endpoint_fields(plugins: Plugins) -> dict[str, JSON]:
+    """Return what the names of environments meant, by kind, as people are shown it."""
+    return {
+        kind: {name: _address(promoter, name) for name in promoter.endpoints}
+        for kind, promoter in plugins.promoters.items()
+    }
+
+
+def _address(promoter: Promoter[Any, Any], environment: str) -> str:
+    try:
+        return promoter.describe(promoter.endpoints[environment])
+    except Exception:  # noqa: BLE001 - a plugin's bug must not keep the server from starting
+        _LOG.exception("promoter %s can't describe its endpoint of %s", promoter.kind, environment)
+        return ""
 
 
 def _plugin_fields(plugins: Plugins) -> list[JSON]:

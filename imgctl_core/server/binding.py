@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -95,6 +96,11 @@ class Binding:
             InvalidSetting: tokens would travel in clear, or the certificate is no good.
         """
         warnings: list[str] = []
+        if self.path is not None and _others_may_write(self.path.parent):
+            warnings.append(
+                f"everybody may write in {self.path.parent}: when no server runs, somebody else"
+                " can put a socket of theirs there"
+            )
         if self.tls is not None:
             warnings += load(self.tls).warnings()
             if self.path is not None:
@@ -111,6 +117,13 @@ class Binding:
                 " front of this server, say --insecure-plaintext",
             )
         return tuple(warnings)
+
+
+def _others_may_write(folder: Path) -> bool:
+    try:
+        return bool(folder.stat().st_mode & stat.S_IWOTH)
+    except OSError:
+        return False
 
 
 def _bad(address: str, why: str) -> InvalidSetting:

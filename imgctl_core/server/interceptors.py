@@ -9,8 +9,8 @@ iterated, after the method has returned, and gRPC would send its text to the cli
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import grpc
 
@@ -29,6 +29,7 @@ from imgctl_core.models import Actor
 from imgctl_core.peer import Peer
 from imgctl_core.server import status
 from imgctl_core.server.caller import Caller, peer_host, peer_of, serving
+from imgctl_core.server.handlers import Continuation, Handler, behavior_of, rebuilt
 from imgctl_core.server.limits import MAX_TOKEN
 from imgctl_core.server.ports import Admission, Verifier
 from imgctl_core.server.rates import Rates
@@ -39,23 +40,18 @@ _LOG = logging.getLogger("imgctl.server")
 #: The one method that anybody may call: a load balancer has no token.
 OPEN_METHOD = "/grpc.health.v1.Health/Check"
 
-# gRPC hands messages through untyped: a handler takes and gives what its method does.
-_Behavior: TypeAlias = Callable[[Any, grpc.ServicerContext], Any]
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-_Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], "_Handler | None"]
-
 
 class ErrorInterceptor(grpc.ServerInterceptor):
     """Outermost: no text of an error that isn't ours ever leaves the server."""
 
     def intercept_service(
-        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> _Handler | None:
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
         method = handler_call_details.method
         handler = continuation(handler_call_details)
         if handler is None:
             return None
-        behavior = _behavior(handler)
+        behavior = behavior_of(handler)
 
         def unary(request: Any, context: grpc.ServicerContext) -> Any:
             try:
@@ -69,7 +65,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):
             except Exception as error:  # noqa: BLE001 - every one of them is answered
                 _answer(error, context, method)
 
-        return _rebuilt(handler, stream if handler.response_streaming else unary)
+        return rebuilt(handler, stream if handler.response_streaming else unary)
 
 
 class AuthInterceptor(grpc.ServerInterceptor):
@@ -91,13 +87,13 @@ class AuthInterceptor(grpc.ServerInterceptor):
         self._plaintext = insecure_plaintext
 
     def intercept_service(
-        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> _Handler | None:
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
         method = handler_call_details.method
         handler = continuation(handler_call_details)
         if handler is None or method == OPEN_METHOD:
             return handler
-        behavior = _behavior(handler)
+        behavior = behavior_of(handler)
 
         def unary(request: Any, context: grpc.ServicerContext) -> Any:
             with serving(self.authenticate(method, context)):
@@ -108,7 +104,7 @@ class AuthInterceptor(grpc.ServerInterceptor):
                 messages = behavior(request, context)
             yield from messages
 
-        return _rebuilt(handler, stream if handler.response_streaming else unary)
+        return rebuilt(handler, stream if handler.response_streaming else unary)
 
     def authenticate(self, method: str, context: grpc.ServicerContext) -> Caller:
         """Return who is calling.
@@ -206,27 +202,3 @@ def _answer(error: Exception, context: grpc.ServicerContext, method: str) -> NoR
 def _has_code(context: grpc.ServicerContext) -> bool:
     # Public since grpcio 1.45 (grpc/__init__.py, ServicerContext.code), absent in the stubs.
     return getattr(context, "code", lambda: None)() is not None
-
-
-def _behavior(handler: _Handler) -> _Behavior:
-    behavior = (
-        handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-    )
-    if behavior is None:
-        raise TypeError("a method handler without a method")
-    return behavior
-
-
-def _rebuilt(handler: _Handler, behavior: _Behavior) -> _Handler:
-    make = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }[handler.request_streaming, handler.response_streaming]
-    rebuilt: _Handler = make(
-        behavior,
-        request_deserializer=handler.request_deserializer,
-        response_serializer=handler.response_serializer,
-    )
-    return rebuilt

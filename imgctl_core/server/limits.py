@@ -44,6 +44,26 @@ _GRACE: Final = 5.0
 #: preface of HTTP/2. Whoever begins and goes on too slowly is put out.
 HANDSHAKE_SECONDS: Final = 10.0
 
+#: How long a connection may go without a call, and how old it may get, in seconds. Calls
+#: that run on an old one go on: no grace is set, and a watch lasts as long as it must.
+IDLE_SECONDS: Final = 600.0
+AGE_SECONDS: Final = 3600.0
+
+#: Calls at once on one connection.
+STREAMS: Final = 100
+
+#: Calls that may wait for their own request, each in a thread: of strangers, who may ask
+#: for health, and of those we know as many.
+LOBBY: Final = 16
+
+#: How long a call may wait for its request when there is no more room, in seconds. The two
+#: arrive together, unless somebody wants otherwise.
+PATIENCE: Final = 0.1
+
+#: How long after its call a request still counts, in seconds: a token is looked at when
+#: the call begins.
+REQUEST_SECONDS: Final = 10.0
+
 #: Connections held open at once, where the process may open enough files. Each is one; so
 #: are the connections to registries and buckets, for which as many are left.
 MAX_CONNECTIONS: Final = 4000
@@ -138,7 +158,8 @@ class Capacity:
 
     @property
     def threads(self) -> int:
-        return self.promotes + self.plans + self.watches + self.manifests + HEADROOM
+        lasting = self.promotes + self.plans + self.watches + self.manifests
+        return lasting + 2 * LOBBY + HEADROOM
 
 
 def channel_options() -> list[tuple[str, int]]:
@@ -150,12 +171,11 @@ def channel_options() -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", MAX_RESPONSE),
         ("grpc.max_metadata_size", MAX_METADATA),
         ("grpc.absolute_max_metadata_size", MAX_METADATA),
-        ("grpc.max_concurrent_streams", 100),
+        ("grpc.max_concurrent_streams", STREAMS),
         ("grpc.max_allowed_incoming_connections", _connections()),
         ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_SECONDS * 1000)),
-        ("grpc.max_connection_idle_ms", 10 * 60 * 1000),
-        # No grace is set for connections past their age: a watch lasts as long as it must.
-        ("grpc.max_connection_age_ms", 60 * 60 * 1000),
+        ("grpc.max_connection_idle_ms", int(IDLE_SECONDS * 1000)),
+        ("grpc.max_connection_age_ms", int(AGE_SECONDS * 1000)),
         # Finds peers that vanished without a word, whose calls hold threads.
         ("grpc.keepalive_time_ms", 60 * 1000),
         ("grpc.keepalive_timeout_ms", 20 * 1000),

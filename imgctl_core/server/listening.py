@@ -22,6 +22,9 @@ from imgctl_core.server.tls import RenewingCertificate
 #: How often a port of the system's choice is asked for, when it is taken elsewhere.
 _TRIES: Final = 10
 
+#: What the system takes for a socket's path, in bytes (unix(7), without the final zero).
+_LONGEST_PATH: Final = 107
+
 _LOCALHOST: Final = ((int(socket.AF_INET), "127.0.0.1"), (int(socket.AF_INET6), "::1"))
 
 
@@ -139,7 +142,11 @@ def _private_socket(path: Path) -> Iterator[None]:
 
     gRPC takes a socket away from whoever listens on it, so that is asked first; and the
     mode must be right from the beginning, which only the umask can do.
+
+    Raises:
+        InvalidSetting: no socket can be made there.
     """
+    _check_place(path)
     if path.exists():
         with socket.socket(socket.AF_UNIX) as probe:
             try:
@@ -155,3 +162,17 @@ def _private_socket(path: Path) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def _check_place(path: Path) -> None:
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise InvalidSetting(
+            f"the socket's path {path} is longer than {_LONGEST_PATH} bytes",
+            fix="choose a shorter one",
+        )
+    if not path.parent.is_dir():
+        raise InvalidSetting(f"the socket's folder {path.parent} does not exist", fix="make it")
+    if (path.exists() or path.is_symlink()) and not path.is_socket():
+        raise InvalidSetting(
+            f"{path} is there already, and no socket", fix="remove it, or choose another path"
+        )

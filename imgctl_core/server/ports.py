@@ -67,17 +67,19 @@ class Engine(Protocol):
     ) -> tuple[PlanReport, Iterator[ManifestRow]]:
         """The same, and the rows of the plans, which are made as they are asked for."""
 
-    def get(self, promotion_id: str, actor: Actor) -> Promotion:
+    def get(self, promotion_id: str, actor: Actor, peer: Peer = NOWHERE) -> Promotion:
         """Return a promotion as it stands."""
 
-    def manifest(self, promotion_id: str, actor: Actor, ref: str = "") -> Iterator[ManifestRow]:
+    def manifest(
+        self, promotion_id: str, actor: Actor, ref: str = "", peer: Peer = NOWHERE
+    ) -> Iterator[ManifestRow]:
         """Return the rows of what an ended promotion left; of one item, or of all."""
 
-    def cancel(self, promotion_id: str, actor: Actor) -> Promotion:
+    def cancel(self, promotion_id: str, actor: Actor, peer: Peer = NOWHERE) -> Promotion:
         """Ask a promotion to stop."""
 
     def watch(
-        self, promotion_id: str, actor: Actor, gone: threading.Event
+        self, promotion_id: str, actor: Actor, gone: threading.Event, peer: Peer = NOWHERE
     ) -> Iterator[Progress | Promotion]:
         """Yield progress at least every 10 s, then the ended promotion, last.
 

@@ -18,7 +18,6 @@ from imgctl_core.access import AuthReport
 from imgctl_core.context import CancelToken
 from imgctl_core.errors import Cancelled, DeadlineExceeded, ImgctlError, PromotionError
 from imgctl_core.models import (
-    Actor,
     ManifestRow,
     Outcome,
     PlanReport,
@@ -83,7 +82,7 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
         asked = convert.request_of(request)
         with self._promotes.taken():
             started = self._engine.start(asked, caller.actor, caller.peer)
-            ended = self._wait(started.id, caller.actor, context)
+            ended = self._wait(started.id, caller, context)
         if ended.outcome is None or not ended.outcome.good:
             raise _error_of(ended)
         return pb.PromoteResponse(promotion=convert.promotion(ended))
@@ -98,18 +97,20 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
     def WatchPromotion(  # noqa: N802
         self, request: pb.WatchPromotionRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.WatchPromotionResponse]:
-        return self._messages(validate.promotion_id(request.id), current().actor, context)
+        return self._messages(validate.promotion_id(request.id), current(), context)
 
     def CancelPromotion(  # noqa: N802
         self, request: pb.CancelPromotionRequest, context: grpc.ServicerContext
     ) -> pb.CancelPromotionResponse:
-        found = self._engine.cancel(validate.promotion_id(request.id), current().actor)
+        caller = current()
+        found = self._engine.cancel(validate.promotion_id(request.id), caller.actor, caller.peer)
         return pb.CancelPromotionResponse(promotion=convert.promotion(found))
 
     def GetPromotion(  # noqa: N802
         self, request: pb.GetPromotionRequest, context: grpc.ServicerContext
     ) -> pb.GetPromotionResponse:
-        found = self._engine.get(validate.promotion_id(request.id), current().actor)
+        caller = current()
+        found = self._engine.get(validate.promotion_id(request.id), caller.actor, caller.peer)
         return pb.GetPromotionResponse(promotion=convert.promotion(found))
 
     def PlanPromotion(  # noqa: N802
@@ -137,8 +138,10 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
     def GetManifest(  # noqa: N802
         self, request: pb.GetManifestRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.GetManifestResponse]:
+        caller = current()
         promotion_id, ref = validate.promotion_id(request.id), validate.item(request.ref)
-        return self._listed(self._engine.manifest(promotion_id, current().actor, ref), context)
+        rows = self._engine.manifest(promotion_id, caller.actor, ref, caller.peer)
+        return self._listed(rows, context)
 
     def AuthCheck(  # noqa: N802
         self, request: pb.AuthCheckRequest, context: grpc.ServicerContext
@@ -167,11 +170,11 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
         with self._planning(context) as cancel:
             return self._engine.plan(asked, caller.actor, cancel, caller.peer)
 
-    def _wait(self, promotion_id: str, actor: Actor, context: grpc.ServicerContext) -> Promotion:
+    def _wait(self, promotion_id: str, caller: Caller, context: grpc.ServicerContext) -> Promotion:
         """Follow a promotion to its end, or as long as anybody waits for it."""
         gone = _gone(context)
         end = time.monotonic() + self._promote_seconds
-        for event in self._engine.watch(promotion_id, actor, gone):
+        for event in self._engine.watch(promotion_id, caller.actor, gone, caller.peer):
             if isinstance(event, Promotion):
                 return event
             if time.monotonic() >= end:
@@ -225,11 +228,11 @@ class Servicer(imgctl_pb2_grpc.ImgCtlServicer):
             yield convert.manifest_end(sequence + 1, count)
 
     def _messages(
-        self, promotion_id: str, actor: Actor, context: grpc.ServicerContext
+        self, promotion_id: str, caller: Caller, context: grpc.ServicerContext
     ) -> Iterator[pb.WatchPromotionResponse]:
         gone = _gone(context)
         with self._watches.taken():
-            events = self._engine.watch(promotion_id, actor, gone)
+            events = self._engine.watch(promotion_id, caller.actor, gone, caller.peer)
             for sequence, event in enumerate(events, start=1):
                 if isinstance(event, Promotion):
                     yield pb.WatchPromotionResponse(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,45 @@ class TestShow:
         assert ran.code == 1
         assert json.loads(ran.err)["error"]["reason"] == "AUDIT_UNAVAILABLE"
 
-    @pytest.mark.parametrize("args", [["--since", "yesterday"], ["-n", "0"]])
+    @pytest.mark.parametrize(
+        ("text", "shift"),
+        [
+            ("{:%Y-%m-%dT%H:%M:%SZ}", 0),
+            ("{:%Y-%m-%d %H:%M:%S}", 0),
+            ("{:%Y-%m-%dT%H:%M}", 0),
+            ("{:%Y-%m-%dT%H:%M:%S.%f}+00:00", 0),
+            ("{:%Y-%m-%dT%H:%M:%S}+02:00", 2),
+            ("{:%Y-%m-%dT%H:%M:%S}-05:30", -5.5),
+        ],
+    )
+    def test_moments(self, shown: Any, text: str, shift: float) -> None:
+        now = datetime.now(UTC) + timedelta(hours=shift)
+        before, after = now - timedelta(minutes=3), now + timedelta(minutes=3)
+        assert len(shown("--since", text.format(before), "--until", text.format(after))) == 6
+        assert shown("--since", text.format(after)) == []
+        assert shown("--until", text.format(before)) == []
+
+    @pytest.mark.parametrize("text", ["300s", "5m", "2h", "7d", "3w"])
+    def test_so_long_ago(self, shown: Any, text: str) -> None:
+        assert len(shown("--since", text)) == 6
+        assert shown("--until", text) == []
+
+    @pytest.mark.parametrize(
+        "args",
+        [
+            ["--since", "yesterday"],
+            ["--since", ""],
+            ["--since", "2026-13-01"],
+            ["--since", "999999w"],
+            ["--until", "0001-01-01T00:00+14:00"],
+            ["--since", "\x1b[31m"],
+            ["-n", "0"],
+        ],
+    )
     def test_a_filter_that_makes_no_sense(self, run: Any, log: Path, args: list[str]) -> None:
-        assert run("audit", "show", "--file", str(log), *args).code == 2
+        ran = run("audit", "show", "--file", str(log), *args)
+        assert ran.code == 2
+        assert "\x1b" not in ran.err
 
 
 class TestVerify:
@@ -136,3 +173,11 @@ class TestVerify:
         ran = run("audit", "verify", "--file", str(log), "--expect-head", head)
         assert ran.code == 1
         assert head in ran.out
+
+    @pytest.mark.parametrize("head", ["", " ", "abc", "g" * 64, "0" * 65])
+    def test_a_head_that_is_none_is_not_taken_for_no_question(
+        self, run: Any, log: Path, head: str
+    ) -> None:
+        ran = run("audit", "verify", "--file", str(log), "--expect-head", head)
+        assert (ran.code, ran.out) == (2, "")
+        assert "64 hexadecimal digits" in ran.err

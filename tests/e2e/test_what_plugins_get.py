@@ -190,6 +190,8 @@ def test_records_that_nothing_can_be_written_to(client: Client, promoter: Nosy) 
     assert isinstance(item, PromotionItem)
     with pytest.raises(FrozenInstanceError):
         item.ref.name = "other"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        item.options["how"] = "badly"  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

@@ -237,3 +237,17 @@ def test_syslog_of_this_machine(tmp_path: Path) -> None:
         assert found is not None
         assert json.loads(found[1])["number"] == 1
         audit.close()
+
+
+def test_a_syslog_that_was_started_anew_gets_the_next_record_at_once(tmp_path: Path) -> None:
+    path = os.path.relpath(tmp_path / "log")
+    audit = _log(tmp_path, f"unix:{tmp_path / 'log'}")
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+            server.bind(path)
+            server.settimeout(10)
+            audit.record("auth.checked", {})
+            audit.settle()
+            assert server.recv(9999)
+        Path(path).unlink()
+    audit.close()

@@ -170,6 +170,8 @@ def test_copying_and_truncating_is_noticed_and_told(
     first = next(read(path))
     assert (first["expected_bytes"], first["found_bytes"]) == (size, 0)
     assert "cut the audit log" in caplog.text
+    (problem,) = verify(path).problems
+    assert problem == "line 1 says that the file was cut, and what it held is not here"
     # Nothing is missing when the copy has it all.
     assert verify(copy, path).problems == ()
 

@@ -19,8 +19,12 @@ def policy(*groups: str, **environments: EnvironmentRules) -> Policy:
     return Policy(allowed_groups=groups or ("promoters",), environments=environments)
 
 
-def authorize(made: Policy, who: Actor, source: str = "int", destination: str = "prod") -> None:
-    made.authorize(who, kind="image", name="team/app", source=source, destination=destination)
+def authorize(
+    made: Policy, who: Actor, source: str = "int", destination: str = "prod"
+) -> tuple[str, ...]:
+    return made.authorize(
+        who, kind="image", name="team/app", source=source, destination=destination
+    )
 
 
 def activate(made: Policy, who: Actor, environment: str = "prod") -> None:
@@ -112,7 +116,10 @@ def test_authorize(
 ) -> None:
     made = policy(**({"prod": rules} if rules else {}))
     if allowed:
-        authorize(made, actor(*groups), source)
+        taken = authorize(made, actor(*groups), source)
+        # The server's first, then the environment's.
+        wanted = ("promoters", *(rules.allowed_groups or () if rules else ()))
+        assert taken == tuple(group for group in wanted if group in groups)
         assert made.may_promote(actor(*groups), "prod")
     else:
         with pytest.raises(NotAuthorized):

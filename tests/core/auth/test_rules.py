@@ -85,6 +85,17 @@ def test_authorize(
     assert allowed(policy(*rules), actor(*groups), **asked) is expected
 
 
+def test_the_groups_that_were_used_are_told() -> None:
+    prod = EnvironmentRules(allowed_groups=("leads", "release"))
+    made = policy(Rule(kinds=("spa",), groups=("web",)), Rule(groups=("ops", "team")), prod=prod)
+    who = actor("team", "release", "web", "others")
+    asked = {"name": "team/app", "source": "int", "destination": "prod"}
+    assert made.authorize(who, kind="image", **asked) == (who.groups[0], "release", "team")
+    assert made.authorize(who, kind="spa", **asked) == (who.groups[0], "release", "web")
+    live = made.authorize_activation(who, kind="spa", name="shop", environment="prod")
+    assert live == (who.groups[0], "release", "web")
+
+
 @pytest.mark.parametrize("groups", [(), ("web",), ("release", "web"), ("release",)])
 def test_a_rule_opens_nothing_that_is_closed(groups: tuple[str, ...]) -> None:
     everything = Rule(kinds=("image", "spa"))

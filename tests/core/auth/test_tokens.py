@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def test_1_a_good_token_becomes_an_actor(kit: Kit) -> None:
     token = kit.token()
+    fingerprint = hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()[:16]
     verifier: TokenVerifier = kit.verifier()
     assert verifier.verify(token) == Actor(
         issuer=kit.issuer,
@@ -33,8 +34,10 @@ def test_1_a_good_token_becomes_an_actor(kit: Kit) -> None:
         email="alice@example.com",
         groups=("promoters", "everyone"),
         connector="ssh",
-        token_id=hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()[:16],
+        token_id=fingerprint,
         expires_at=datetime.fromtimestamp(kit.clock.now + 3600, UTC),
+        issued_at=datetime.fromtimestamp(kit.clock.now - 5, UTC),
+        token_sha256=fingerprint,
     )
 
 

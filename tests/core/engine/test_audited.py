@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imgctl_core import debts
 from imgctl_core.audit import AuditLog, read, verify
 from imgctl_core.audit.copies import Copy
-from imgctl_core.errors import AuditUnavailable
+from imgctl_core.auth.policy import EnvironmentRules
+from imgctl_core.context import CancelToken
+from imgctl_core.errors import AuditUnavailable, PromotionNotFound
 from imgctl_core.journal import Journal
 from imgctl_core.models import Outcome
+from imgctl_core.peer import Peer
+from imgctl_core.rules import Rule
 
 Break = Callable[[Any, pytest.MonkeyPatch], Callable[[], None]]
 
@@ -227,3 +237,92 @@ def test_a_promotion_that_a_crash_cut_off_is_told_at_the_next_start(
     again = AuditLog(path)
     assert again.interrupted == ()
     again.close()
+
+
+def test_who_asked_and_by_which_groups(make_world: Any) -> None:
+    world = make_world(
+        prod=EnvironmentRules(allowed_groups=("prod",)), allow=(Rule(groups=("team",)),)
+    )
+    when = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    carol = replace(
+        world.carol,
+        groups=("team", "eng", "others", "prod"),
+        matched_group="eng",
+        token_id="t-1",
+        token_sha256="0123456789abcdef",
+        issued_at=when,
+        expires_at=when + timedelta(hours=1),
+    )
+    world.engine.plan(world.request("app:v1"), carol, CancelToken(), Peer("test"))
+    assert world.promote("app:v1", actor=carol).outcome is Outcome.PROMOTED
+    events = ["plan.made", "promotion.requested", "promotion.promoted"]
+    assert [record["event"] for record in world.records()] == events
+    for record in world.records():
+        assert record["peer"] == "test"
+        assert record["actor"] == {
+            "iss": "https://dex.example.com",
+            "sub": "carol",
+            "name": "carol",
+            "email": "carol@example.com",
+            "connector": "",
+            "matched_group": "eng",
+            "groups_used": ["eng", "prod", "team"],
+            "token_id": "t-1",
+            "token_sha256": "0123456789abcdef",
+            "token_issued_at": "2030-01-02T03:04:05+00:00",
+            "token_expires_at": "2030-01-02T04:04:05+00:00",
+        }
+
+
+def test_whoever_looks_at_or_stops_anothers_is_told_with_their_address(make_world: Any) -> None:
+    world = make_world(prod=EnvironmentRules(allowed_groups=("prod",)))
+    began, go_on = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        began.set()
+        assert go_on.wait(20)
+
+    world.promoter.on["stage"] = hold
+    started = world.engine.start(world.request("app:v1"), world.carol, Peer("test"))
+    assert began.wait(10)
+    with pytest.raises(PromotionNotFound):
+        world.engine.get(started.id, world.alice, Peer("10.0.0.1:5"))
+    world.engine.cancel(started.id, world.carol, Peer("10.0.0.2:5"))
+    go_on.set()
+    world.wait(started.id, world.carol)
+    (hidden,) = world.records("authz.denied")
+    (asked,) = world.records("promotion.cancel_requested")
+    assert (hidden["peer"], asked["peer"]) == ("10.0.0.1:5", "10.0.0.2:5")
+
+
+def test_what_is_owed_is_logged_and_written_as_soon_as_it_can_be(
+    world: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(debts, "RETRY_SECONDS", 0.01)
+    mends: list[Callable[[], None]] = []
+    world.promoter.on["verify"] = lambda *_: mends.append(_closed(world, monkeypatch))
+    promotion = world.promote("app:v1")
+    assert promotion.audit_degraded
+    # Whoever reads the server's log has it, whatever becomes of the process.
+    (line,) = (text for text in caplog.messages if text.startswith("owed to the audit log"))
+    said = json.loads(line.partition("promotion.promoted ")[2])
+    assert (said["audit_id"], said["items"][0]["digest"]) == (promotion.id, "sha256:aa")
+    mends[0]()
+    _until(lambda: len(world.records()) == 2)
+    written = world.records()[-1]
+    assert (written["event"], written["audit_id"]) == ("promotion.promoted", promotion.id)
+    assert written["ended_at"] == promotion.ended_at.isoformat()
+    assert verify(world.log).problems == ()
+
+
+def test_a_log_that_was_closed_is_not_opened_again(world: Any) -> None:
+    world.audit.close()
+    with pytest.raises(AuditUnavailable, match="closed"):
+        world.audit.record("auth.checked", {})
+
+
+def _until(ready: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.01)

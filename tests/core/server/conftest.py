@@ -154,21 +154,23 @@ class FakeEngine:
         self.rows_cancel = cancel
         return self.plan(request, actor, cancel, peer), iter(self.rows)
 
-    def manifest(self, promotion_id: str, actor: Actor, ref: str = "") -> Iterator[ManifestRow]:
+    def manifest(
+        self, promotion_id: str, actor: Actor, ref: str = "", peer: Peer = NOWHERE
+    ) -> Iterator[ManifestRow]:
         self._maybe_raise("manifest")
         self.rows_asked.append((promotion_id, actor, ref))
         return iter(self.rows)
 
-    def get(self, promotion_id: str, actor: Actor) -> Promotion:
+    def get(self, promotion_id: str, actor: Actor, peer: Peer = NOWHERE) -> Promotion:
         self._maybe_raise("get")
         return self.promotions[promotion_id]
 
-    def cancel(self, promotion_id: str, actor: Actor) -> Promotion:
+    def cancel(self, promotion_id: str, actor: Actor, peer: Peer = NOWHERE) -> Promotion:
         self.cancelled.append(promotion_id)
         return self.promotions[promotion_id]
 
     def watch(
-        self, promotion_id: str, actor: Actor, gone: threading.Event
+        self, promotion_id: str, actor: Actor, gone: threading.Event, peer: Peer = NOWHERE
     ) -> Iterator[Progress | Promotion]:
         self._maybe_raise("watch")
         with self.changed:

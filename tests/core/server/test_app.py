@@ -104,6 +104,29 @@ def test_a_unix_socket_is_taken_from_the_dead_only(
     assert first.client().auth_check()
 
 
+def test_where_no_socket_can_be_made_is_said(serve: Callable[..., Any], short_tmp: Path) -> None:
+    (short_tmp / "file").write_text("precious")
+    (short_tmp / "link").symlink_to(short_tmp / "elsewhere")
+    for name, text in (
+        ("file", "there already, and no socket"),
+        ("link", "there already, and no socket"),
+        ("no/i.sock", "folder .* does not exist"),
+        ("x" * 120, "longer than 107 bytes"),
+    ):
+        with pytest.raises(errors.InvalidSetting, match=text) as caught:
+            serve(Binding("", path=short_tmp / name))
+        assert caught.value.fix
+    assert (short_tmp / "file").read_text() == "precious"
+
+
+def test_a_socket_where_everybody_may_write_is_warned_about(short_tmp: Path) -> None:
+    binding = Binding("", path=short_tmp / "i.sock")
+    assert binding.check() == ()
+    short_tmp.chmod(0o777)
+    (warning,) = binding.check()
+    assert f"everybody may write in {short_tmp}" in warning
+
+
 def test_a_request_over_the_limit_is_refused(running: Any) -> None:
     stub: Any = imgctl_pb2_grpc.ImgCtlStub(running.channel())
     message = pb.StartPromotionRequest(refs=["x" * (limits.MAX_REQUEST + 1)])

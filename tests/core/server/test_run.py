@@ -152,6 +152,8 @@ def test_the_start_is_on_record_with_a_hash_of_the_settings(tmp_path: Any) -> No
     assert one["settings_sha256"] == same["settings_sha256"]
     assert one["environments"] == ["dev", "prod"]
     assert {plugin["name"] for plugin in one["plugins"]} >= {"image", "spa"}
+    assert set(one["endpoints"]["image"]) == {"dev", "prod"}
+    assert all(address in str(ENVIRON.values()) for address in one["endpoints"]["image"].values())
     for number, more in enumerate(
         (
             {"IMGCTL_MAX_PROMOTIONS": "3"},

@@ -101,6 +101,49 @@ def test_a_renewed_certificate_is_served_without_a_restart(
         running.client(ca_file=old_ca).auth_check()
 
 
+@pytest.mark.parametrize("order", ["certificate first", "key first", "links"])
+def test_a_renewal_in_any_order_ends_with_the_new_pair(tmp_path: Path, order: str) -> None:
+    old, new = make_tls_files(tmp_path / "old"), make_tls_files(tmp_path / "new")
+    paths = Paths(tmp_path / "data" / "cert.pem", tmp_path / "data" / "key.pem")
+    if order == "links":
+        # As Kubernetes does: the files are links through one link to a folder.
+        (tmp_path / "data").symlink_to("old")
+        watched = RenewingCertificate(paths)
+        (tmp_path / "next").symlink_to("new")
+        (tmp_path / "next").replace(tmp_path / "data")
+    else:
+        shutil.copytree(tmp_path / "old", tmp_path / "data")
+        watched = RenewingCertificate(paths)
+        pairs = [(paths.cert, new.cert), (paths.key, new.key)]
+        first, second = pairs if order == "certificate first" else pairs[::-1]
+        _replace(*first, 1)
+        assert watched.fetch() is None
+        _replace(*second, 2)
+    assert watched.fetch() is not None
+    assert watched.fetch() is None
+    assert paths.cert.read_bytes() == new.cert.read_bytes() != old.cert.read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["none", "another authority", "expired"])
+def test_clients_certificates_are_checked(
+    serve: Callable[..., Any], files: TlsFiles, tmp_path: Path, fault: str
+) -> None:
+    key, certificate = _self_signed(expired=fault == "expired")
+    client_ca = tmp_path / "clients.pem"
+    # Of the same name, and with another key.
+    client_ca.write_bytes(_self_signed()[1] if fault == "another authority" else certificate)
+    running = serve(_binding(files, client_ca=client_ca))
+    credentials = grpc.ssl_channel_credentials(files.ca.read_bytes(), key, certificate)
+    options = [("grpc.enable_http_proxy", 0)]
+    opened: Any = grpc.secure_channel(running.server.address, credentials, options=options)
+    with opened as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/imgctl.v1.ImgCtl/AuthCheck")(b"", timeout=10)
+    good = fault == "none"
+    code = grpc.StatusCode.UNAUTHENTICATED if good else grpc.StatusCode.UNAVAILABLE
+    assert caught.value.code() is code
+    assert bool(running.events) == good
+
+
 def test_client_certificates_are_asked_for(
     serve: Callable[..., Any], files: TlsFiles, tmp_path: Path
 ) -> None:
@@ -159,7 +202,7 @@ def test_a_clients_own_files_that_are_no_good_are_named(
             running.client(address=address, cert_file=cert_file, key_file=key_file).auth_check()
 
 
-def _self_signed() -> tuple[bytes, bytes]:
+def _self_signed(*, expired: bool = False) -> tuple[bytes, bytes]:
     """Return a key and a certificate that is its own authority, good for clients too."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "laptop")])
@@ -170,8 +213,8 @@ def _self_signed() -> tuple[bytes, bytes]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(now - timedelta(hours=2))
+        .not_valid_after(now + timedelta(hours=-1 if expired else 1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -282,6 +283,22 @@ def test_the_proxy_of_the_environment_is_not_for_this_machine(
 
     with Client(Target(script(AuthCheck=behavior)), "t") as client:
         assert client.auth_check().actor.subject == "s"
+
+
+def test_a_socket_of_another_user_gets_no_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "i.sock"
+    path.touch()
+    if os.geteuid() == 0:
+        os.chown(path, 4321, -1)
+    target = Target(f"unix:{path}")
+    Client(target, "t").close()
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    with pytest.raises(errors.InvalidSetting, match="belongs to another user"):
+        Client(target, "t")
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid)
+    Client(target, "t").close()
 
 
 def test_the_token_travels_as_one_bearer_header(script: Script) -> None:
