@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+#: In characters. A file without an end, such as a device, is no secret.
+_LONGEST_SECRET = 64 * 1024
+
 #: What it takes to talk to the server, in the order of the help.
 CONNECTION = (
     "server",
@@ -132,7 +135,7 @@ def client_secret(direct: Value, file: Value) -> str:
     """Return the client secret, from the stronger of the two settings that can give it.
 
     Raises:
-        InvalidSetting: both are given in the same way, or the file can't be read.
+        InvalidSetting: both are given in the same way, or the file holds none.
     """
     if not file.text or (direct.text and direct.origin.strength > file.origin.strength):
         return direct.text
@@ -140,14 +143,22 @@ def client_secret(direct: Value, file: Value) -> str:
         raise InvalidSetting(
             "both a client secret and a file with one are given", fix="give one of them"
         )
+    why = "can't be read: it is not UTF-8"
     try:
-        return Path(file.text).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidSetting(
-            f"the client secret file {file.text} can't be read: {why}",
-            fix="name a readable file with --client-secret-file or IMGCTL_CLIENT_SECRET_FILE",
-        ) from error
+        with Path(file.text).open(encoding="utf-8") as stream:
+            secret = stream.read(_LONGEST_SECRET + 1).strip()
+    except OSError as error:
+        why = f"can't be read: {error.strerror}"
+    except UnicodeDecodeError:
+        pass
+    else:
+        if 0 < len(secret) <= _LONGEST_SECRET:
+            return secret
+        why = "is too long to be one" if secret else "is empty"
+    raise InvalidSetting(
+        f"the client secret file {file.text} {why}",
+        fix="name the right file with --client-secret-file or IMGCTL_CLIENT_SECRET_FILE",
+    )
 
 
 class Session:
@@ -246,5 +257,6 @@ def _ask_passphrase(prompt: str) -> str:
 
     try:
         return getpass(prompt)
-    except EOFError:
+    except (EOFError, UnicodeDecodeError):
+        # Nothing, or nothing that is text on this terminal, counts as a wrong one.
         return ""

@@ -240,7 +240,7 @@ def _value(ctx: click.Context, setting: ClientSetting) -> Value:
     origin, where = _origin(ctx, setting)
     text = ctx.params[setting.name] or ""
     if setting.path and text:
-        text = str(Path(text).expanduser())
+        text = os.path.expanduser(text)  # noqa: PTH111 - pathlib's fails without a home
     return Value(setting, text, origin, where)
 
 
@@ -267,13 +267,14 @@ def baked() -> dict[str, str]:
 
 
 def client_file_path() -> Path:
-    """Return `$XDG_CONFIG_HOME/imgctl/config.toml`.
+    """Return `$XDG_CONFIG_HOME/imgctl/config.toml`; one below `~` for a user without a home.
 
     A relative `XDG_CONFIG_HOME` counts as unset, as the XDG base directory spec says.
     """
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path("~/.config").expanduser()  # noqa: PTH117
-    return base / "imgctl" / "config.toml"
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    if not base.startswith("/"):
+        base = os.path.expanduser("~/.config")  # noqa: PTH111 - pathlib's fails without a home
+    return Path(base) / "imgctl" / "config.toml"
 
 
 def read_client_file() -> ClientFile:
@@ -283,6 +284,9 @@ def read_client_file() -> ClientFile:
         InvalidSetting: it can't be read, is no TOML, or has a key or value we don't know.
     """
     path = client_file_path()
+    if not path.is_absolute():
+        # Whatever is called `~` in the folder where we happen to be is nobody's home.
+        return ClientFile(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -319,6 +323,10 @@ def _checked(path: Path, key: str, value: object) -> str:
         raise InvalidSetting(
             f"{key} in the settings file {path} is not a text", fix='write it as key = "value"'
         )
+    if "\0" in value:
+        raise InvalidSetting(
+            f"{key} in the settings file {path} has a null character in it", fix="mend that line"
+        )
     if setting.choices and value and value not in setting.choices:
         raise InvalidSetting(
             f"{key} in the settings file {path} is {value!r}, which is none of its values",
@@ -326,7 +334,7 @@ def _checked(path: Path, key: str, value: object) -> str:
         )
     if setting.path and value:
         # A relative path in a file can only mean: seen from that file.
-        return str(path.parent / Path(value).expanduser())
+        return str(path.parent / os.path.expanduser(value))  # noqa: PTH111 - as above
     return value
 
 

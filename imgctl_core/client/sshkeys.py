@@ -114,7 +114,7 @@ def default_public_key() -> Path | None:
     """Return ~/.ssh/id_ed25519.pub if it exists; None too when this user has no home."""
     path = in_home(Path("~/.ssh/id_ed25519.pub"))
     try:
-        return path if path.exists() else None
+        return path if path.is_absolute() and path.exists() else None
     except OSError:
         return None
 

@@ -124,6 +124,17 @@ def test_the_default_key(
     assert len(dex.forms) == 1
 
 
+def test_no_default_key_without_a_home(
+    settings: LoginSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is called `~` in the folder where somebody happens to be is not theirs."""
+    make_ssh_key(tmp_path / "~/.ssh", name="id_ed25519")
+    monkeypatch.setenv("HOME", "~")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AgentUnavailable, match="SSH_AUTH_SOCK is not set"):
+        log_in(settings)
+
+
 def test_a_key_in_the_home(dex: FakeDex, settings: LoginSettings, home: Path) -> None:
     dex.know(make_ssh_key(home / "keys", name="work"))
     token, _ = log_in(dataclasses.replace(settings, pubkey_file=Path("~/keys/work.pub")))
@@ -328,6 +339,12 @@ def test_dex_is_down(settings: LoginSettings, key_set: dict[str, SshKeyFiles]) -
         ({"audience_mode": "cross_client"}, "--audience-mode", "cross-client"),
         ({"dex_url": "http://dex.example.com"}, "not encrypted", "https://"),
         ({"dex_url": "dex.example.com"}, "not an https", "https://"),
+        # Bytes that are no UTF-8 reach Python's texts as lone surrogates.
+        ({"client_id": "a\udcff"}, "--client-id .* can't be seen", "IMGCTL_CLIENT_ID"),
+        ({"audience": "a\x1b[2J"}, "--audience .* can't be seen", "IMGCTL_AUDIENCE"),
+        ({"connector_id": "ssh\n"}, "--connector-id .* can't be seen", "IMGCTL_CONNECTOR_ID"),
+        ({"username": "al\u200bice"}, "--username .* can't be seen", "KUBECTL_SSH_USER"),
+        ({"client_secret": "hunter2\udcff"}, "secret is not UTF-8", "IMGCTL_CLIENT_SECRET"),
     ],
 )
 def test_wrong_settings_end_it_at_once(
@@ -342,6 +359,8 @@ def test_wrong_settings_end_it_at_once(
     with pytest.raises(InvalidSetting, match=says) as caught:
         log_in(wrong)
     assert fix in caught.value.fix
+    assert (caught.value.message + caught.value.fix).isprintable()
+    assert "hunter2" not in caught.value.message + caught.value.fix
 
 
 def test_the_name_of_the_user(
