@@ -82,7 +82,7 @@ SETTINGS: Final = (
         ("-f", "--pubkey-file"),
         "IMGCTL_PUBKEY_FILE",
         "The SSH public key to log in with; by default ~/.ssh/id_ed25519.pub when it "
-        "exists, else the agent's keys.",
+        "exists, else the agent's keys, else ~/.ssh/id_ecdsa.pub and id_rsa.pub.",
         path=True,
     ),
     ClientSetting(

@@ -326,7 +326,7 @@ def test_every_refusal_says_what_to_do(
 def test_a_client_without_a_secret_is_told_so(
     dex: FakeDex, settings: LoginSettings, exchange: Exchange
 ) -> None:
-    with pytest.raises(LoginRefused, match="'imgctl-cli' without a secret, and none was given"):
+    with pytest.raises(LoginRefused, match="'imgctl-cli' with no secret"):
         exchange(dataclasses.replace(settings, client_secret=""))
 
 

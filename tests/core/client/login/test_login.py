@@ -124,6 +124,67 @@ def test_the_default_key(
     assert len(dex.forms) == 1
 
 
+@pytest.mark.parametrize("agent", ["none", "empty", "gone"])
+def test_the_other_keys_of_the_home_when_the_agent_has_none(
+    agent: str,
+    dex: FakeDex,
+    settings: LoginSettings,
+    home: Path,
+    request: pytest.FixtureRequest,
+    key_set: dict[str, SshKeyFiles],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if agent == "empty":
+        request.getfixturevalue("ssh_agent")
+    elif agent == "gone":
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "no-such"))
+    place(home, key_set["ecdsa-256"], "id_ecdsa")
+    place(home, key_set["rsa"], "id_rsa")
+    dex.know(key_set["rsa"])
+    token, said = log_in(settings)
+    assert token.claims["email"] == "alice@example.com"
+    assert len(dex.forms) == 2  # The ECDSA key first, which Dex does not know.
+    assert len(said) == 1
+    assert "SHA-1" in said[0]
+    with pytest.raises(LoginRefused, match="with ECDSA"):
+        log_in(dataclasses.replace(settings, allow_rsa_sha1=False), use_cache=False)
+
+
+def test_other_keys_of_the_home_that_can_not_sign(
+    dex: FakeDex, settings: LoginSettings, home: Path, key_set: dict[str, SshKeyFiles]
+) -> None:
+    place(home, key_set["ecdsa-256"], "id_ecdsa").chmod(0o640)
+    with pytest.raises(NoUsableKey, match="can be read by others"):
+        log_in(settings)
+    place(home, key_set["rsa"], "id_rsa")
+    dex.know(key_set["rsa"])
+    _, said = log_in(settings)
+    assert "skipped a key: the private key" in said[0]
+
+
+def test_the_agents_keys_come_before_the_other_keys_of_the_home(
+    dex: FakeDex,
+    settings: LoginSettings,
+    home: Path,
+    ssh_agent: SshAgent,
+    key_set: dict[str, SshKeyFiles],
+) -> None:
+    place(home, key_set["ecdsa-256"], "id_ecdsa")
+    ssh_agent.add(key_set["rsa"].private)
+    dex.know(key_set["rsa"])
+    log_in(settings)
+    assert len(dex.forms) == 1
+
+
+def place(home: Path, files: SshKeyFiles, name: str) -> Path:
+    """Put a key where ssh-keygen would, and return its private file."""
+    private = home / ".ssh" / name
+    private.parent.mkdir(exist_ok=True)
+    shutil.copy(files.private, private)
+    shutil.copy(files.public, f"{private}.pub")
+    return private
+
+
 def test_no_default_key_without_a_home(
     settings: LoginSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
