@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from imgctl_cli.options import Notes
 from imgctl_cli.settings import Origin, Value, setting_options
-from imgctl_core.errors import InvalidSetting, TokenRefused
+from imgctl_core.errors import InvalidSetting, RateLimited, TokenRefused
 from imgctl_core.models import Progress, Promotion
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 #: In characters. A file without an end, such as a device, is no secret.
 _LONGEST_SECRET = 64 * 1024
+
+#: How long a command waits in all, in seconds, for a server that says when to call again.
+_PATIENCE = 30.0
 
 #: What it takes to talk to the server, in the order of the help.
 CONNECTION = (
@@ -197,12 +200,15 @@ class Session:
     def ask(self, call: Callable[[Client], T]) -> T:
         """Make a call; when the server refuses a cached token, once more with a fresh one.
 
+        A call too many was not carried out: it is made again when the server says.
+
         Raises:
+            RateLimited: the server asks for more patience than there is.
             TokenRefused: the fresh one is refused too; the message says what our own copy
                 of it tells about why, because the server never does.
         """
         try:
-            return call(self._client)
+            return self._in_time(call)
         except TokenRefused:
             if self._fresh:
                 raise self._explained() from None
@@ -210,9 +216,22 @@ class Session:
         self._since = time.time()
         self._token = log_in(self._login_settings, self._notes, use_cache=False)
         try:
-            return call(self._client)
+            return self._in_time(call)
         except TokenRefused:
             raise self._explained() from None
+
+    def _in_time(self, call: Callable[[Client], T]) -> T:
+        patience = _PATIENCE
+        while True:
+            try:
+                return call(self._client)
+            except RateLimited as error:
+                wait = max(error.wait, 0.1)
+                if not error.wait or wait > patience:
+                    raise
+                self._notes.say(f"{error.message}: trying again in {wait:.1f} s")
+            time.sleep(wait)
+            patience -= wait
 
     def watch(self, promotion_id: str) -> Iterator[Progress | Promotion]:
         """Follow a promotion."""
