@@ -26,6 +26,8 @@ $(DEMO) $(DEV) $(BUILD): .venv/.installed-%: pyproject.toml
 
 $(DEV): .ci/dev.lock
 
+$(BUILD) $(LOCK) $(AUDIT): .ci/tools.lock
+
 $(PROTO): .ci/proto.py
 	@VENV=.venv-proto .ci/venv.sh proto
 
@@ -68,18 +70,22 @@ docs: $(DEV) ## Write the reference pages that are told from the code
 	$(BIN)/python .ci/reference.py
 
 .PHONY: lock
-lock: $(LOCK) ## Write .ci/dev.lock anew, from what pyproject.toml allows
+lock: $(LOCK) ## Write .ci/dev.lock and .ci/tools.lock anew, from what pyproject.toml allows
 	@.ci/lock.sh
+
+LOCKS := .ci/dev.lock .ci/tools.lock
 
 # CVE-2024-23342: signing with `ecdsa` can be timed. python-jose asks for the package, and
 # imgctl neither signs with it nor imports it: python-jose verifies by `cryptography`.
 ACCEPTED := CVE-2024-23342
 
 .PHONY: audit
-audit: $(AUDIT) ## Ask an advisory service about the packages in .ci/dev.lock
-	.venv-audit/bin/pip-audit --requirement .ci/dev.lock --require-hashes --disable-pip --strict \
+audit: $(AUDIT) ## Ask an advisory service about the packages in both locks
+	.venv-audit/bin/pip-audit $(LOCKS:%=--requirement %) --require-hashes --disable-pip --strict \
 		--progress-spinner off $(ACCEPTED:%=--ignore-vuln %)
 
+# Not isolated: what builds comes from a lock, and not anew from an index.
+#
 # What is to be baked in goes through the environment, unexpanded and unechoed: a secret
 # may hold any character.
 BAKE := SERVER SOURCE DESTINATION DEX_URL CLIENT_ID CLIENT_SECRET AUDIENCE
@@ -88,7 +94,7 @@ $(foreach name,$(BAKE),$(eval build: export IMGCTL_BAKE_$(name) = $$(value BAKE_
 .PHONY: build
 build: $(READY_BUILD) ## Build wheel and sdist into dist/; BAKE_SOURCE=dev BAKE_CLIENT_ID=… bake defaults in
 	@rm -rf dist
-	@$(BIN)/python -m build --outdir dist
+	@$(BIN)/python -m build --no-isolation --outdir dist
 
 .PHONY: smoke
 smoke: ## Install what is in dist/ into an empty environment and run it

@@ -2,6 +2,7 @@
 
     requirements.py extras    what the project itself needs to be developed: its extras
     requirements.py dev       the rest of the dependency group `dev`
+    requirements.py tools     what builds, locks and audits
     requirements.py lowest    the lowest version allowed of everything users install
     requirements.py unlocked  what is asked for and is not in .ci/dev.lock, on one line
     requirements.py locked    why that lock is not for this Python; nothing when it is
@@ -34,6 +35,11 @@ def extras(project: dict[str, Any]) -> list[str]:
 def others(project: dict[str, Any]) -> list[str]:
     """Return the group without imgctl itself, which is installed from here."""
     return [line for line in _dev(project) if not _SELF.fullmatch(line)]
+
+
+def tools(project: dict[str, Any]) -> list[str]:
+    """Return what the build requires, and the dependency group `tools`."""
+    return [*project["build-system"]["requires"], *project["dependency-groups"]["tools"]]
 
 
 def lowest(project: dict[str, Any]) -> list[str]:
@@ -94,7 +100,8 @@ def main(what: str) -> str:
         return " ".join(unlocked(project, LOCK.read_text(encoding="utf-8")))
     if what == "locked":
         return unfit(project, sys.version_info[:2])
-    return "\n".join({"extras": extras, "dev": others, "lowest": lowest}[what](project))
+    lists = {"extras": extras, "dev": others, "tools": tools, "lowest": lowest}
+    return "\n".join(lists[what](project))
 
 
 if __name__ == "__main__":

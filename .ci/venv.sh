@@ -5,11 +5,11 @@
 #   venv.sh dev     that, and everything for tests, lint and builds: exactly the files
 #                   that .ci/dev.lock has hashes of, unless IMGCTL_UNLOCKED=1 asks for the
 #                   newest, or this Python is none that the lock was made for
-#   venv.sh build   only what builds a wheel
+#   venv.sh build   only what builds a wheel, from .ci/tools.lock in the same way
 #   venv.sh proto   only what generates code from the .proto (in a VENV of its own: it
 #                   needs an older protobuf)
-#   venv.sh lock    only what writes .ci/dev.lock
-#   venv.sh audit   only what looks it up among known vulnerabilities
+#   venv.sh lock    only what writes the locks; from .ci/tools.lock, too
+#   venv.sh audit   only what looks them up among known vulnerabilities; likewise
 #
 # Uses uv when it is on PATH, else python3's own venv and pip. PYTHON=… names the Python
 # to use, VENV=… another folder. Leaves .venv/.installed-<what> behind for make.
@@ -59,21 +59,48 @@ with_pip() {
     install() { "$python" -m pip install --quiet --disable-pip-version-check "$@"; }
 }
 
-install_locked() {
+# Why to do without the locks; empty when there is no reason to.
+unlocked() {
+    if [ -n "${IMGCTL_UNLOCKED:-}" ]; then
+        echo "IMGCTL_UNLOCKED is set"
+    else
+        "$python" .ci/requirements.py locked
+    fi
+}
+
+install_hashed() {
+    # No wheel, no installation: what builds a package would come without a hash.
+    install --require-hashes --only-binary :all: --requirement "$1" || die \
+        "The packages of $1 can't be installed: the reason is above." \
+        "IMGCTL_UNLOCKED=1 make … takes the newest that pyproject.toml allows, unchecked."
+}
+
+install_newest() {
+    say "WARNING: $reason: packages are installed without the lock and its hashes."
+    "$python" .ci/requirements.py "$1" >"$venv/$1.txt"
+    shift
+    install "$@"
+}
+
+install_dev() {
+    if [ -n "$reason" ]; then
+        install_newest dev --editable ".[$("$python" .ci/requirements.py extras)]" \
+            --requirement "$venv/dev.txt"
+        return
+    fi
     missing=$("$python" .ci/requirements.py unlocked)
     [ -z "$missing" ] || die "pyproject.toml asks for what .ci/dev.lock has not: $missing" \
         "Run: make lock"
-    # No wheel, no installation: what builds a package would come without a hash.
-    install --require-hashes --only-binary :all: --requirement .ci/dev.lock || die \
-        "The packages of .ci/dev.lock can't be installed: the reason is above." \
-        "IMGCTL_UNLOCKED=1 make … takes the newest that pyproject.toml allows, unchecked."
+    install_hashed .ci/dev.lock
     install --no-deps --no-build-isolation --editable .
 }
 
-install_unlocked() {
-    say "WARNING: $1: packages are installed without the lock and its hashes."
-    "$python" .ci/requirements.py dev >"$venv/dev.txt"
-    install --editable ".[$("$python" .ci/requirements.py extras)]" --requirement "$venv/dev.txt"
+install_tools() {
+    if [ -n "$reason" ]; then
+        install_newest tools --requirement "$venv/tools.txt"
+    else
+        install_hashed .ci/tools.lock
+    fi
 }
 
 say "Setting up $venv for \`$what\`, once: this downloads packages and may take some minutes."
@@ -84,27 +111,16 @@ demo)
     install --editable '.[sandbox]'
     ;;
 dev)
-    locked=$("$python" .ci/requirements.py locked)
-    if [ -n "${IMGCTL_UNLOCKED:-}" ]; then
-        install_unlocked "IMGCTL_UNLOCKED is set"
-    elif [ -n "$locked" ]; then
-        install_unlocked "$locked"
-    else
-        install_locked
-    fi
+    reason=$(unlocked)
+    install_dev
     ;;
-build)
-    install build
+build | lock | audit)
+    reason=$(unlocked)
+    install_tools
     ;;
 proto)
     "$python" .ci/proto.py --requirements >"$venv/proto.txt"
     install --requirement "$venv/proto.txt"
-    ;;
-lock)
-    install uv
-    ;;
-audit)
-    install pip-audit
     ;;
 *)
     die "venv.sh: no such set of packages: $what"

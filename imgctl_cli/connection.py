@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from imgctl_cli.options import Notes
 from imgctl_cli.settings import Origin, Value, setting_options
-from imgctl_core.errors import InvalidSetting, TokenRefused
+from imgctl_core.errors import InvalidSetting, RateLimited, TokenRefused
 from imgctl_core.models import Progress, Promotion
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+
+#: In characters. A file without an end, such as a device, is no secret.
+_LONGEST_SECRET = 64 * 1024
+
+#: How long a command waits in all, in seconds, for a server that says when to call again.
+_PATIENCE = 30.0
 
 #: What it takes to talk to the server, in the order of the help.
 CONNECTION = (
@@ -148,7 +154,7 @@ def client_secret(direct: Value, file: Value) -> str:
     """Return the client secret, from the stronger of the two settings that can give it.
 
     Raises:
-        InvalidSetting: both are given in the same way, or the file can't be read.
+        InvalidSetting: both are given in the same way, or the file holds none.
     """
     if not file.text or (direct.text and direct.origin.strength > file.origin.strength):
         return direct.text
@@ -156,14 +162,22 @@ def client_secret(direct: Value, file: Value) -> str:
         raise InvalidSetting(
             "both a client secret and a file with one are given", fix="give one of them"
         )
+    why = "can't be read: it is not UTF-8"
     try:
-        return Path(file.text).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidSetting(
-            f"the client secret file {file.text} can't be read: {why}",
-            fix="name a readable file with --client-secret-file or IMGCTL_CLIENT_SECRET_FILE",
-        ) from error
+        with Path(file.text).open(encoding="utf-8") as stream:
+            secret = stream.read(_LONGEST_SECRET + 1).strip()
+    except OSError as error:
+        why = f"can't be read: {error.strerror}"
+    except UnicodeDecodeError:
+        pass
+    else:
+        if 0 < len(secret) <= _LONGEST_SECRET:
+            return secret
+        why = "is too long to be one" if secret else "is empty"
+    raise InvalidSetting(
+        f"the client secret file {file.text} {why}",
+        fix="name the right file with --client-secret-file or IMGCTL_CLIENT_SECRET_FILE",
+    )
 
 
 class Session:
@@ -201,12 +215,15 @@ class Session:
     def ask(self, call: Callable[[Client], T]) -> T:
         """Make a call; when the server refuses a cached token, once more with a fresh one.
 
+        A call too many was not carried out: it is made again when the server says.
+
         Raises:
+            RateLimited: the server asks for more patience than there is.
             TokenRefused: the fresh one is refused too; the message says what our own copy
                 of it tells about why, because the server never does.
         """
         try:
-            return call(self._client)
+            return self._in_time(call)
         except TokenRefused:
             if self._fresh:
                 raise self._explained() from None
@@ -214,9 +231,22 @@ class Session:
         self._since = time.time()
         self._token = log_in(self._login_settings, self._notes, use_cache=False)
         try:
-            return call(self._client)
+            return self._in_time(call)
         except TokenRefused:
             raise self._explained() from None
+
+    def _in_time(self, call: Callable[[Client], T]) -> T:
+        patience = _PATIENCE
+        while True:
+            try:
+                return call(self._client)
+            except RateLimited as error:
+                wait = max(error.wait, 0.1)
+                if not error.wait or wait > patience:
+                    raise
+                self._notes.say(f"{error.message}: trying again in {wait:.1f} s")
+            time.sleep(wait)
+            patience -= wait
 
     def watch(self, promotion_id: str) -> Iterator[Progress | Promotion]:
         """Follow a promotion."""
@@ -261,5 +291,6 @@ def _ask_passphrase(prompt: str) -> str:
 
     try:
         return getpass(prompt)
-    except EOFError:
+    except (EOFError, UnicodeDecodeError):
+        # Nothing, or nothing that is text on this terminal, counts as a wrong one.
         return ""

@@ -82,7 +82,7 @@ SETTINGS: Final = (
         ("-f", "--pubkey-file"),
         "IMGCTL_PUBKEY_FILE",
         "The SSH public key to log in with; by default ~/.ssh/id_ed25519.pub when it "
-        "exists, else the agent's keys.",
+        "exists, else the agent's keys, else ~/.ssh/id_ecdsa.pub and id_rsa.pub.",
         path=True,
     ),
     ClientSetting(
@@ -254,7 +254,7 @@ def _value(ctx: click.Context, setting: ClientSetting) -> Value:
     origin, where = _origin(ctx, setting)
     text = ctx.params[setting.name] or ""
     if setting.path and text:
-        text = str(Path(text).expanduser())
+        text = os.path.expanduser(text)  # noqa: PTH111 - pathlib's fails without a home
     return Value(setting, text, origin, where)
 
 
@@ -281,13 +281,14 @@ def baked() -> dict[str, str]:
 
 
 def client_file_path() -> Path:
-    """Return `$XDG_CONFIG_HOME/imgctl/config.toml`.
+    """Return `$XDG_CONFIG_HOME/imgctl/config.toml`; one below `~` for a user without a home.
 
     A relative `XDG_CONFIG_HOME` counts as unset, as the XDG base directory spec says.
     """
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path("~/.config").expanduser()  # noqa: PTH117
-    return base / "imgctl" / "config.toml"
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    if not base.startswith("/"):
+        base = os.path.expanduser("~/.config")  # noqa: PTH111 - pathlib's fails without a home
+    return Path(base) / "imgctl" / "config.toml"
 
 
 def read_client_file() -> ClientFile:
@@ -297,6 +298,9 @@ def read_client_file() -> ClientFile:
         InvalidSetting: it can't be read, is no TOML, or has a key or value we don't know.
     """
     path = client_file_path()
+    if not path.is_absolute():
+        # Whatever is called `~` in the folder where we happen to be is nobody's home.
+        return ClientFile(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -333,6 +337,10 @@ def _checked(path: Path, key: str, value: object) -> str:
         raise InvalidSetting(
             f"{key} in the settings file {path} is not a text", fix='write it as key = "value"'
         )
+    if "\0" in value:
+        raise InvalidSetting(
+            f"{key} in the settings file {path} has a null character in it", fix="mend that line"
+        )
     if setting.choices and value and value not in setting.choices:
         raise InvalidSetting(
             f"{key} in the settings file {path} is {value!r}, which is none of its values",
@@ -340,7 +348,7 @@ def _checked(path: Path, key: str, value: object) -> str:
         )
     if setting.path and value:
         # A relative path in a file can only mean: seen from that file.
-        return str(path.parent / Path(value).expanduser())
+        return str(path.parent / os.path.expanduser(value))  # noqa: PTH111 - as above
     return value
 
 

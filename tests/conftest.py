@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -61,3 +63,42 @@ def hang_up() -> Callable[..., None]:
         pytest.fail("the connection goes on")
 
     return close
+
+
+class CutBeforeTls:
+    """A server at `host` that resets each connection before its client can begin TLS."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        hang_up: Callable[..., None],
+        connect: Callable[..., None],
+    ) -> None:
+        self.host = f"127.0.0.1:{listener.getsockname()[1]}"
+        self._listener = listener
+        self._hang_up = hang_up
+        self._connect = connect
+        self._seen: list[object] = []
+
+    def connect(self, ours: socket.socket, address: object) -> None:
+        """Stand in for `socket.connect`: what comes back is no longer connected."""
+        self._connect(ours, address)
+        self._seen.append(ours.getsockname())
+        peer, _ = self._listener.accept()
+        self._hang_up(peer, ours)
+
+    def left_open(self) -> list[ssl.SSLSocket]:
+        """Return the TLS sockets of its clients that nobody has closed."""
+        assert self._seen
+        found = [each for each in gc.get_objects() if isinstance(each, ssl.SSLSocket)]
+        return [each for each in found if each.fileno() != -1 and each.getsockname() in self._seen]
+
+
+@pytest.fixture
+def cut_before_tls(
+    hang_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CutBeforeTls]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        cut = CutBeforeTls(listener, hang_up, socket.socket.connect)
+        monkeypatch.setattr(socket.socket, "connect", lambda *args: cut.connect(*args))
+        yield cut

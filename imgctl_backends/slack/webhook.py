@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from typing import Final
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from urllib.request import (
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
 from imgctl_core.hosts import is_loopback
+from imgctl_core.tls import client_context
 
 # slack-sdk logs the whole address at DEBUG, whose value is a secret; no level reaches us.
 _SILENT: Final = logging.Logger("imgctl.slack.silent", logging.CRITICAL + 1)
@@ -43,7 +43,7 @@ class QuietWebhookClient(WebhookClient):
         super().__init__(
             url,
             timeout=timeout,  # type: ignore[arg-type]  # urllib takes fractions of seconds
-            ssl=ssl.create_default_context(),
+            ssl=client_context(),
             logger=_SILENT,
             retry_handlers=[],
         )

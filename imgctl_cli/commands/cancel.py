@@ -11,6 +11,7 @@ from imgctl_cli.output import text
 from imgctl_cli.settings import ClientCommand, values
 from imgctl_core.models import Outcome
 from imgctl_core.text import one_line
+from imgctl_core.validate import promotion_id
 
 
 @click.command("cancel", cls=ClientCommand)
@@ -26,6 +27,7 @@ def command(ctx: click.Context, /, id: str, output: str, **_settings: str) -> in
     """
     as_json = output == "json"
     notes = Notes(as_json=as_json)
+    promotion_id(id)
     with Session(Connection.of(values(ctx), notes), notes) as session:
         promotion = session.ask(lambda api: api.cancel(id))
     if as_json:

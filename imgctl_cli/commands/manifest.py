@@ -10,6 +10,7 @@ from imgctl_cli import exits
 from imgctl_cli.connection import Connection, Session, connection_options
 from imgctl_cli.options import Notes, verbose_option
 from imgctl_cli.settings import ClientCommand, values
+from imgctl_core.validate import item, promotion_id
 
 
 @click.command("manifest", cls=ClientCommand)
@@ -35,6 +36,8 @@ def command(ctx: click.Context, /, id: str, ref: str, output: str, **_settings: 
     from imgctl_cli.output import rows
 
     notes = Notes(as_json=True)
+    promotion_id(id)
+    item(ref)
     with Session(Connection.of(values(ctx), notes), notes) as session:
         found = session.stream(lambda api: api.manifest(id, ref))
         pieces = rows.manifest(id, found) if output == "json" else rows.lines(found)

@@ -8,6 +8,7 @@ from imgctl_cli.connection import Connection, Session, connection_options
 from imgctl_cli.following import conclude, follow
 from imgctl_cli.options import Notes, output_options
 from imgctl_cli.settings import ClientCommand, values
+from imgctl_core.validate import promotion_id
 
 
 @click.command("watch", cls=ClientCommand)
@@ -22,5 +23,6 @@ def command(ctx: click.Context, /, id: str, output: str, **_settings: str) -> in
     """
     as_json = output == "json"
     notes = Notes(as_json=as_json)
+    promotion_id(id)
     with Session(Connection.of(values(ctx), notes), notes) as session:
         return conclude(follow(session, id, as_json=as_json), as_json=as_json)

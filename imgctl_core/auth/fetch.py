@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from imgctl_core.auth.strict_json import loads_object
 from imgctl_core.hosts import is_loopback
+from imgctl_core.tls import client_context
 
 #: Longest answer that is read, in bytes.
 MAX_BODY = 1 << 20
@@ -115,7 +115,7 @@ def _get(url: str, timeout: float, watchdog: _Watchdog) -> bytes:
 def _manager(url: str, timeout: float, watchdog: _Watchdog) -> Iterator[urllib3.PoolManager]:
     proxy = _proxy_for(url)
     limits = urllib3.Timeout(connect=timeout, read=timeout)
-    trust = ssl.create_default_context()
+    trust = client_context()
     manager = (
         urllib3.ProxyManager(proxy, timeout=limits, ssl_context=trust)
         if proxy

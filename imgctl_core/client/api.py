@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import grpc
 
+from imgctl_core import validate
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core._proto.imgctl_pb2_grpc import ImgCtlStub
 from imgctl_core.client import convert
@@ -109,10 +110,12 @@ class Client:
         """Yield progress as it comes, and last the ended promotion.
 
         Raises:
+            PromotionNotFound: no promotion ever has such an id; nothing was sent.
             StreamCut: the stream ended before that.
         """
         call = self._stub.WatchPromotion(
-            pb.WatchPromotionRequest(id=promotion_id), credentials=self._credentials()
+            pb.WatchPromotionRequest(id=validate.promotion_id(promotion_id)),
+            credentials=self._credentials(),
         )
         try:
             for message in self._in_order(call, lambda: self._cut(promotion_id)):
@@ -127,13 +130,23 @@ class Client:
             call.cancel()
 
     def get(self, promotion_id: str) -> Promotion:
-        """Return a promotion as it stands."""
-        answer = self._call(self._stub.GetPromotion, pb.GetPromotionRequest(id=promotion_id))
+        """Return a promotion as it stands.
+
+        Raises:
+            PromotionNotFound: there is none of that id, or ever can be.
+        """
+        request = pb.GetPromotionRequest(id=validate.promotion_id(promotion_id))
+        answer = self._call(self._stub.GetPromotion, request)
         return convert.promotion(answer.promotion)
 
     def cancel(self, promotion_id: str) -> Promotion:
-        """Ask a promotion to stop, and return it as it stands."""
-        answer = self._call(self._stub.CancelPromotion, pb.CancelPromotionRequest(id=promotion_id))
+        """Ask a promotion to stop, and return it as it stands.
+
+        Raises:
+            PromotionNotFound: there is none of that id, or ever can be.
+        """
+        request = pb.CancelPromotionRequest(id=validate.promotion_id(promotion_id))
+        answer = self._call(self._stub.CancelPromotion, request)
         return convert.promotion(answer.promotion)
 
     def plan(self, request: PromotionRequest) -> PlanReport:
@@ -183,7 +196,7 @@ class Client:
             StreamCut: the stream ended before all of it was there.
         """
         call = self._stub.GetManifest(
-            pb.GetManifestRequest(id=promotion_id, ref=ref),
+            pb.GetManifestRequest(id=validate.promotion_id(promotion_id), ref=validate.item(ref)),
             timeout=ROWS_SECONDS,
             credentials=self._credentials(),
         )

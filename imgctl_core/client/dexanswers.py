@@ -56,9 +56,10 @@ def explain(
     if code == "access_denied":
         return _key_refused(attempt)
     if code == "invalid_client":
+        secret = "the secret that was given" if attempt.settings.client_secret else "no secret"
         return LoginRefused(
-            f"Dex does not accept the client {one_line(attempt.settings.client_id, 200)!r} with the"
-            " secret that was given",
+            f"Dex does not accept the client {one_line(attempt.settings.client_id, 200)!r} with"
+            f" {secret}",
             fix="check --client-id and --client-secret (IMGCTL_CLIENT_ID,"
             " IMGCTL_CLIENT_SECRET) against staticClients in Dex's configuration",
         )

@@ -18,6 +18,7 @@ import urllib3
 from imgctl_core.client.transport import Url
 from imgctl_core.errors import ImgctlError, InvalidSetting, IssuerUnreachable
 from imgctl_core.text import one_line
+from imgctl_core.tls import client_context
 
 REQUEST_SECONDS = 15.0
 """How long one request may take in all, name look-up and TLS included."""
@@ -195,9 +196,7 @@ def _proxy(url: Url) -> str:
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    # The default context reads SSL_CERT_FILE and SSL_CERT_DIR through OpenSSL.
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = client_context()
     if ca_file is not None:
         try:
             context.load_verify_locations(cafile=str(ca_file))
@@ -227,7 +226,8 @@ def _root(error: BaseException) -> BaseException:
     while True:
         reason = getattr(error, "reason", None)
         inner = reason if isinstance(reason, BaseException) else None
-        inner = inner or error.__cause__ or error.__context__
+        inner = inner or error.__cause__
+        inner = inner or (None if error.__suppress_context__ else error.__context__)
         if inner is None or id(inner) in seen or isinstance(error, ImgctlError):
             return error
         seen.add(id(inner))

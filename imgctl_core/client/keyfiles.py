@@ -88,7 +88,8 @@ class FileSigner:
             )
         for _ in range(PASSPHRASE_TRIES):
             passphrase = self._ask(f"Passphrase for {shown}: ")
-            private = _load(self._data, passphrase.encode("utf-8"), shown)
+            # As it was typed: what a terminal sends need not be UTF-8.
+            private = _load(self._data, passphrase.encode("utf-8", "surrogateescape"), shown)
             if private is not None:
                 return private
         raise NoUsableKey(

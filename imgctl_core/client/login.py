@@ -16,7 +16,7 @@ from imgctl_core.client.sshkeys import default_public_key, in_home, read_key_lin
 from imgctl_core.client.tokencache import TokenCache, default_directory, entry_name
 from imgctl_core.client.tokens import AUDIENCE_MODES, LoginSettings, Token
 from imgctl_core.errors import InvalidSetting
-from imgctl_core.text import one_line
+from imgctl_core.text import is_plain, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,14 +121,34 @@ def _check(settings: LoginSettings) -> None:
             f"--audience-mode {settings.audience_mode!r} is unknown",
             fix=f"use one of {', '.join(AUDIENCE_MODES)}",
         )
-    for value, what, fix in (
-        (settings.dex_url, "which Dex to log in at", "--dex-url or set DEX_URL"),
-        (settings.client_id, "which client to be", "--client-id or set IMGCTL_CLIENT_ID"),
-        (settings.wanted_audience, "who the token is for", "--audience or set IMGCTL_AUDIENCE"),
-        (settings.connector_id, "which connector", "--connector-id or set IMGCTL_CONNECTOR_ID"),
+    for value, what, flag, variable in (
+        (settings.dex_url, "which Dex to log in at", "--dex-url", "DEX_URL"),
+        (settings.client_id, "which client to be", "--client-id", "IMGCTL_CLIENT_ID"),
+        (settings.wanted_audience, "who the token is for", "--audience", "IMGCTL_AUDIENCE"),
+        (settings.connector_id, "which connector", "--connector-id", "IMGCTL_CONNECTOR_ID"),
     ):
         if not value:
-            raise InvalidSetting(f"a login needs to know {what}", fix=f"give {fix}")
+            raise InvalidSetting(
+                f"a login needs to know {what}", fix=f"give {flag} or set {variable}"
+            )
+        _check_plain(value, flag, variable)
+    _check_plain(settings.username, "--username", "KUBECTL_SSH_USER")
+    try:
+        settings.client_secret.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidSetting(
+            "the client secret is not UTF-8, so no Dex has it",
+            fix="check --client-secret (IMGCTL_CLIENT_SECRET)",
+        ) from None
+
+
+def _check_plain(value: str, flag: str, variable: str) -> None:
+    """Refuse what can't be meant, and may not even be text: bytes that are no UTF-8."""
+    if not is_plain(value):
+        raise InvalidSetting(
+            f"{flag} {one_line(value, 80)!r} has characters in it that can't be seen",
+            fix=f"type it by hand, and check {variable}",
+        )
 
 
 def _user_of_this_machine() -> str:

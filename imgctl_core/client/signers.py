@@ -1,15 +1,15 @@
-"""Which key logs in: the one that was named, or the agent's, best first."""
+"""Which key logs in: the one that was named, the agent's, or those where keys usually lie."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgctl_core.client.sshkeys import PublicKey, Signer, read_public_key
-from imgctl_core.errors import AgentUnavailable, NoUsableKey
+from imgctl_core.client.sshkeys import PublicKey, Signer, other_public_keys, read_public_key
+from imgctl_core.errors import AgentUnavailable, NotAuthenticated, NoUsableKey
 from imgctl_core.text import one_line
 
 if TYPE_CHECKING:
@@ -32,15 +32,21 @@ def open_signers(
 
     With `path`, a public key file, it is that key and no other: from the agent if the
     agent holds it, else from the private file beside it, which is decrypted only when it
-    is asked to sign. Otherwise it is the agent's keys, once each.
+    is asked to sign. Otherwise it is the agent's keys, once each; without one that can log
+    in, ~/.ssh/id_ecdsa and ~/.ssh/id_rsa, as far as they are there.
 
     Raises:
         NoUsableKey: no key can log in.
         AgentUnavailable: the agent is needed and can't be used.
     """
     if path is None:
-        with _open_agent(say) as agent:
-            yield _of_agent(agent, allow_rsa_sha1, say)
+        with ExitStack() as held:
+            try:
+                agent = held.enter_context(_open_agent(say))
+                found = _of_agent(agent, allow_rsa_sha1, say)
+            except (AgentUnavailable, NoUsableKey) as error:
+                found = _of_home(error, allow_rsa_sha1, ask_passphrase, say)
+            yield found
         return
     key = read_public_key(path)
     if key.is_rsa and not allow_rsa_sha1:
@@ -83,6 +89,33 @@ def _of_agent(agent: Agent, allow_rsa_sha1: bool, say: Callable[[str], None]) ->
             "the SSH agent holds no key that can log in: " + "; ".join(agent.skipped), fix=_NEED_KEY
         )
     raise NoUsableKey("the SSH agent holds no keys", fix=_NEED_KEY)
+
+
+def _of_home(
+    error: NotAuthenticated,
+    allow_rsa_sha1: bool,
+    ask_passphrase: Callable[[str], str] | None,
+    say: Callable[[str], None],
+) -> tuple[Signer, ...]:
+    """Return the keys in the usual files.
+
+    Raises:
+        NotAuthenticated: none of them can sign; without any, `error`, what the agent lacks.
+    """
+    found: list[Signer] = []
+    problems: list[NoUsableKey] = []
+    for path in other_public_keys():
+        try:
+            key = read_public_key(path)
+            if allow_rsa_sha1 or not key.is_rsa:
+                found.append(_of_file(path, key, error.message, ask_passphrase))
+        except NoUsableKey as problem:
+            problems.append(problem)
+    if not found:
+        raise problems[0] if problems else error
+    for each in problems:
+        say(f"skipped a key: {each.message}")
+    return tuple(found)
 
 
 def _of_file(

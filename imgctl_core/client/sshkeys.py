@@ -112,9 +112,19 @@ def read_public_key(path: Path) -> PublicKey:
 
 def default_public_key() -> Path | None:
     """Return ~/.ssh/id_ed25519.pub if it exists; None too when this user has no home."""
-    path = in_home(Path("~/.ssh/id_ed25519.pub"))
+    return _in_ssh_folder("id_ed25519.pub")
+
+
+def other_public_keys() -> tuple[Path, ...]:
+    """Return what else `ssh-keygen` makes of itself and can log in, if it exists, best first."""
+    found = map(_in_ssh_folder, ("id_ecdsa.pub", "id_rsa.pub"))
+    return tuple(path for path in found if path is not None)
+
+
+def _in_ssh_folder(name: str) -> Path | None:
+    path = in_home(Path("~/.ssh", name))
     try:
-        return path if path.exists() else None
+        return path if path.is_absolute() and path.exists() else None
     except OSError:
         return None
 

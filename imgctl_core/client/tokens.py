@@ -25,7 +25,8 @@ class LoginSettings:
     the scope that stock Dex understands (`audience` is then a Dex client id that trusts
     this one); `client-id` takes what Dex gives unasked, the client id itself.
 
-    `pubkey_file` None means ~/.ssh/id_ed25519.pub when it exists, else the agent's keys.
+    `pubkey_file` None means ~/.ssh/id_ed25519.pub when it exists, else the agent's keys,
+    and without one there ~/.ssh/id_ecdsa.pub and ~/.ssh/id_rsa.pub.
     An empty `username` is the name of the user at this machine. `ca_file` is trusted
     beside the system's certificates. `cache_dir` None means $XDG_CACHE_HOME/imgctl.
     Dex's connector takes RSA signatures with SHA-1 only: `allow_rsa_sha1` False leaves

@@ -14,7 +14,7 @@ from imgctl_cli.main import main
 from imgctl_core.access import AuthReport
 from imgctl_core.client.login import LoginSettings, Token
 from imgctl_core.client.target import Target
-from imgctl_core.errors import ImgctlError, TokenRefused
+from imgctl_core.errors import ImgctlError, RateLimited, TokenRefused
 from imgctl_core.models import (
     ActivationRequest,
     Actor,
@@ -53,6 +53,7 @@ class FakeServer:
     stream: list[Progress | Promotion | BaseException] = field(default_factory=list)
     error: ImgctlError | None = None
     refused: set[str] = field(default_factory=set)
+    busy: list[float] = field(default_factory=list)
     plan: PlanReport | None = None
     auth: AuthReport | None = None
     plugins: tuple[PluginInfo, ...] = ()
@@ -102,6 +103,8 @@ class FakeClient:
     def _admit(self, method: str, argument: str = "") -> None:
         token = self.token if isinstance(self.token, str) else self.token()
         self.server.asked.append((method, argument))
+        if self.server.busy:
+            raise RateLimited("too many calls from you", wait=self.server.busy.pop(0))
         if token in self.server.refused:
             raise TokenRefused("the server did not accept the token")
         if self.server.error is not None:

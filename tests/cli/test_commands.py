@@ -216,6 +216,22 @@ class TestAuthCheck:
         assert run("auth-check").code == 2
 
 
+@pytest.mark.parametrize("command", ["watch", "cancel", "manifest"])
+@pytest.mark.parametrize("id", ["", "1", "pr_", "pr_a/b", "pr_\u200b1", "pr_1\n", "pr_" + "a" * 65])
+def test_what_is_no_id_costs_no_call(
+    command: str, id: str, run: Any, server: Any, dex: Any
+) -> None:
+    ran = run(command, id)
+    assert (ran.code, ran.out) == (9, "")
+    assert "is not the id of a promotion" in ran.err
+    assert (server.asked, dex.logins) == ([], [])
+
+
+def test_what_is_no_item_costs_no_call(run: Any, server: Any, dex: Any) -> None:
+    assert run("manifest", "pr_1", "--ref", "a\u200b:1").code == 2
+    assert (server.asked, dex.logins) == ([], [])
+
+
 class TestLists:
     PLUGINS = (
         PluginInfo("image", "imgctl", "1.2.3", PluginStatus.ACTIVE, ("image",)),

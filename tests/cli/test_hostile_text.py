@@ -15,8 +15,9 @@ import pytest
 
 from imgctl_cli import logs
 from imgctl_cli.output.progress import BarProgress
-from imgctl_core.access import AuthReport
+from imgctl_core.access import AuthReport, Decision, Explanation
 from imgctl_core.errors import Conflict, LoginRefused
+from imgctl_core.manifest import line
 from imgctl_core.models import (
     Action,
     Actor,
@@ -25,6 +26,7 @@ from imgctl_core.models import (
     Failure,
     ItemProgress,
     ItemResult,
+    ManifestRow,
     Outcome,
     Phase,
     PlannedItem,
@@ -85,10 +87,13 @@ def evil(server: Any, dex: Any, promotion: Any) -> Any:
     server.promotion = poisoned(promotion(*ITEMS, outcome=Outcome.FAILED))
     server.stream = [poisoned(PROGRESS), server.promotion]
     server.plan = poisoned(PLAN)
-    server.auth = poisoned(AuthReport(ACTOR, ("prod",), "1.0"))
+    checks = (Decision("rules", True, "why"), Decision("rules", False, "why", "fix"))
+    asked = Explanation("a:1", "dev", "prod", checks)
+    server.auth = poisoned(AuthReport(ACTOR, ("prod",), "1.0", asked))
     server.plugins = (
         poisoned(PluginInfo("p", "d", "1", PluginStatus.QUARANTINED, ("k",), ("n",), "x", "why")),
     )
+    server.rows = (ManifestRow(EVIL, line({"key": EVIL})),)
     server.environments = (poisoned(EnvironmentInfo("e", (EndpointInfo("k", "a"),), True, True)),)
     dex.claims = {"iss": EVIL, "sub": EVIL, "name": EVIL, "aud": [EVIL, EVIL], "groups": [EVIL]}
     dex.lines = (EVIL,)
@@ -123,6 +128,29 @@ def test_of_servers_and_of_dex(args: tuple[str, ...], form: str, run: Any, evil:
     assert not [line for line in ran.err.splitlines() if line.startswith("error: forged")]
 
 
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_of_manifests(form: str, run: Any, evil: Any) -> None:
+    ran = run("manifest", "pr_1", "-o", form)
+    assert ran.code == 0
+    assert "forged" in ran.out
+    assert harmful(ran.out + ran.err) == ""
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_of_plans_in_files(form: str, run: Any, evil: Any, tmp_path: Path) -> None:
+    """In what is printed, in the file, and in the file's own name when it can't be written."""
+    file = tmp_path / "plan.json"
+    plan = ("promote", "a:1", "-d", "prod", "--plan", "-o", form, "--plan-out")
+    ran = run(*plan, str(file))
+    assert "forged" in ran.out + ran.err
+    assert harmful(ran.out + ran.err) == ""
+    assert harmful(file.read_text()) == ""
+    assert "forged" in file.read_text()
+    ran = run(*plan, "none/" + EVIL.replace("\0", ""))
+    assert "forged" in ran.err
+    assert harmful(ran.out + ran.err) == ""
+
+
 @pytest.mark.parametrize("more", [(), ("-o", "json"), ("--verbose",)])
 @pytest.mark.parametrize("by", ["dex", "server"])
 def test_of_errors(by: str, more: tuple[str, ...], run: Any, evil: Any, dex: Any) -> None:
@@ -130,7 +158,7 @@ def test_of_errors(by: str, more: tuple[str, ...], run: Any, evil: Any, dex: Any
         dex.error = LoginRefused(EVIL, fix=EVIL)
     else:
         evil.error = Conflict(EVIL, fix=EVIL, id=EVIL)
-    for args in COMMANDS:
+    for args in (*COMMANDS, ("manifest", "pr_1")):
         ran = run(*args, *more)
         assert harmful(ran.out + ran.err) == ""
         assert "forged" in ran.out + ran.err or (by, args) == ("server", ("login",))
@@ -149,6 +177,10 @@ def test_of_errors(by: str, more: tuple[str, ...], run: Any, evil: Any, dex: Any
         ("promote", "a:1", "-d", "prod", "-s", EVIL),
         ("promote", "a:1", "-d", "prod", "--client-secret-file", "none/" + EVIL.replace("\0", "")),
         ("activate", f"spa:{EVIL}", "-d", "prod"),
+        ("watch", EVIL),
+        ("cancel", EVIL),
+        ("manifest", EVIL),
+        ("manifest", "pr_1", "--ref", EVIL),
         ("config", "show", "-u", EVIL),
         ("config", EVIL),
         ("logout", "--dex-url", EVIL),

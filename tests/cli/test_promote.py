@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -334,6 +335,44 @@ class TestErrors:
         ran = run("promote", "a:1", "-d", "prod")
         assert (ran.code, ran.out) == (130, "")
         assert "Traceback" not in ran.err
+
+
+class TestTooManyCalls:
+    @pytest.fixture
+    def slept(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        slept: list[float] = []
+        clock = SimpleNamespace(time=time.time, sleep=slept.append)
+        monkeypatch.setattr("imgctl_cli.connection.time", clock)
+        return slept
+
+    def test_waits_as_long_as_the_server_says(
+        self, run: Any, server: Any, dex: Any, slept: list[float]
+    ) -> None:
+        server.busy = [2.5, 0.001]
+        ran = run("promote", "a:1", "-d", "prod")
+        assert ran.code == 0
+        assert slept == [2.5, 0.1]
+        assert "too many calls from you: trying again in 2.5 s\n" in ran.err
+        # Were the refused one carried out after all, it would be one promotion still.
+        assert len({request.request_id for request in server.requests}) == 1
+        assert len(dex.logins) == 1
+
+    def test_a_refused_token_is_found_out_after_a_wait(
+        self, run: Any, server: Any, dex: Any, slept: list[float]
+    ) -> None:
+        server.busy, server.refused = [1.0], {"first-token"}
+        assert run("promote", "a:1", "-d", "prod").code == 0
+        assert slept == [1.0]
+
+    @pytest.mark.parametrize("waits", [[31.0], [0.0], [16.0, 15.0, 1.0], [1e300]])
+    def test_for_half_a_minute_at_most(
+        self, waits: list[float], run: Any, server: Any, dex: Any, slept: list[float]
+    ) -> None:
+        server.busy = list(waits)
+        ran = run("promote", "a:1", "-d", "prod", "-o", "json")
+        assert ran.code == 10
+        assert json.loads(ran.err)["error"]["reason"] == "RATE_LIMITED"
+        assert sum(slept) <= 30
 
 
 class TestToken:

@@ -181,6 +181,7 @@ def test_the_table_for_people(run: Any, server: Any) -> None:
         ("[server]", "server in the settings file", 'key = "value"'),
         ('audience_mode = "x"', "'x', which is none of its values", "audience, cross-client"),
         ("server = ", "is not TOML", "line"),
+        ('pubkey_file = "a\\u0000.pub"', "pubkey_file in the settings file", "line"),
     ],
 )
 def test_a_wrong_settings_file_is_a_usage_error(
@@ -221,6 +222,22 @@ def test_a_relative_settings_folder_counts_as_unset(
     config_file('server = "file:2"')
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
     assert show()["server"]["value"] == "file:2"
+
+
+def test_a_user_without_a_home(
+    run: Any, show: Any, dex: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs as some number: nothing there is called `~`."""
+    folder = tmp_path / "~/.config/imgctl"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text('server = "evil.example:1"')
+    monkeypatch.setenv("HOME", "~")
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.chdir(tmp_path)
+    assert show()["server"]["value"] == "localhost:9999"
+    assert run("login", "-f", "~/key.pub").code == 0
+    assert run("login", "-f", "~nobody-of-that-name/key.pub").code == 0
+    assert [str(settings.pubkey_file)[0] for settings, _ in dex.logins] == ["~", "~"]
 
 
 def test_paths_know_the_home_and_the_file_they_stand_in(
@@ -315,6 +332,25 @@ class TestClientSecret:
         ran = run("promote", "a:1", "-d", "prod", "--client-secret-file", "/no/such")
         assert ran.code == 2
         assert "/no/such can't be read: No such file" in ran.err
+
+    @pytest.mark.parametrize(
+        ("content", "says"),
+        [
+            (b"", "is empty"),
+            (b" \n", "is empty"),
+            (b"\xff", "not UTF-8"),
+            (b"x" * 100_000, "too long"),
+        ],
+    )
+    def test_a_file_without_a_secret(
+        self, content: bytes, says: str, run: Any, dex: Any, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "secret"
+        file.write_bytes(content)
+        ran = run("login", "--client-secret-file", str(file))
+        assert ran.code == 2
+        assert says in ran.err
+        assert not dex.logins
 
     def test_a_secret_by_flag_is_warned_about(
         self, run: Any, server: Any, dex: Any, monkeypatch: pytest.MonkeyPatch

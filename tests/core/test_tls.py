@@ -7,9 +7,15 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from imgctl_core.auth.fetch import FetchFailed, get_object
+from imgctl_core.client.dexhttp import DexHttp
+from imgctl_core.client.transport import safe_url
+from imgctl_core.errors import IssuerUnreachable
 from imgctl_core.testing.tls import TlsFiles
 from imgctl_core.tls import TlsSocket
 
@@ -66,3 +72,32 @@ def test_looking_at_a_socket_that_speaks_tls_closes_nothing(
             hang_up(answering.result(10), wrapped)
             assert "TlsSocket" in repr(wrapped)
             assert wrapped.fileno() != -1
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda url: get_object(url, timeout=5),
+        lambda url: DexHttp(safe_url(url, "--dex-url", "")).get(url),
+    ],
+    ids=["for keys", "for a login"],
+)
+def test_clients_leave_no_socket_behind(ask: Callable[[str], object], cut_before_tls: Any) -> None:
+    # The error is kept, and so is what its traceback holds.
+    with pytest.raises((FetchFailed, IssuerUnreachable), match="ended before TLS began") as caught:
+        ask(f"https://{cut_before_tls.host}/keys")
+    assert cut_before_tls.left_open() == []
+    assert caught.traceback
+
+
+def test_contexts_of_clients_are_made_in_one_place() -> None:
+    """The kit for tests has contexts of its own."""
+    root = Path(__file__).parents[2]
+    rooms = [root / name for name in ("imgctl_core", "imgctl_backends", "imgctl_cli")]
+    makers = {
+        file.relative_to(root).as_posix()
+        for room in rooms
+        for file in room.rglob("*.py")
+        if "ssl.create_default_context(" in file.read_text() and "testing" not in file.parts
+    }
+    assert makers == {"imgctl_core/tls.py"}

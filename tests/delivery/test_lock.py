@@ -1,4 +1,4 @@
-"""The lock of the development environment: complete, hashed, in date, and of no machine."""
+"""The locks of development and of its tools: complete, hashed, in date, and of no machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -16,9 +17,15 @@ _PIN = re.compile(r"([a-z0-9][a-z0-9.-]*)==(\S+)(?: ; (.+?))? \\")
 _HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")
 
 
+@pytest.fixture(scope="module", params=["dev", "tools"])
+def lock(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="module")
-def lines(root: Path) -> list[str]:
-    first, *rest = (root / ".ci/dev.lock").read_text().splitlines()
+def lines(root: Path, lock: str) -> list[str]:
+    first, *rest = (root / f".ci/{lock}.lock").read_text().splitlines()
     assert "make lock" in first
     return rest
 
@@ -43,9 +50,9 @@ def test_every_line_is_a_pin_or_its_hash(lines: list[str]) -> None:
             assert before.endswith("\\")
 
 
-def test_it_names_no_place(root: Path) -> None:
+def test_it_names_no_place(root: Path, lock: str) -> None:
     """Neither an index nor a folder: it is the same wherever it was made."""
-    text = (root / ".ci/dev.lock").read_text()
+    text = (root / f".ci/{lock}.lock").read_text()
     assert "://" not in text
     assert not re.search(r"--(?!hash=)", text)
     assert " @ " not in text
@@ -57,20 +64,26 @@ def test_imgctl_itself_comes_from_here(pins: dict[str, list[Requirement]]) -> No
 
 
 def test_it_has_what_is_asked_for(
-    root: Path, script: Callable[[str], ModuleType], pins: dict[str, list[Requirement]]
+    root: Path, lock: str, script: Callable[[str], ModuleType], pins: dict[str, list[Requirement]]
 ) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())
     requirements = script("requirements")
-    table = project["project"]
-    wanted = [*table["dependencies"], *requirements.others(project)]
-    for extra in requirements.extras(project)[0].split(","):
-        wanted += table["optional-dependencies"][extra]
-    for line in wanted:
+    for line in (
+        requirements.tools(project) if lock == "tools" else developed(project, requirements)
+    ):
         requirement = Requirement(line)
         found = pins[canonicalize_name(requirement.name)]
         for pin in found:
             (pinned,) = pin.specifier
             assert requirement.specifier.contains(pinned.version), f"{line}: run `make lock`"
+
+
+def developed(project: dict[str, Any], requirements: ModuleType) -> list[str]:
+    table = project["project"]
+    wanted = [*table["dependencies"], *requirements.others(project)]
+    for extra in requirements.extras(project)[0].split(","):
+        wanted += table["optional-dependencies"][extra]
+    return wanted
 
 
 def test_the_one_accepted_advisory_has_its_reason(root: Path) -> None:

@@ -212,6 +212,29 @@ def test_development_is_locked_by_uv_too(
     assert ours.endswith("--no-deps --no-build-isolation --editable .")
 
 
+@pytest.mark.parametrize("target", ["build", "lock", "audit"])
+def test_what_builds_locks_and_audits_is_locked(
+    target: str, at: Run, machine: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    done = at(target)
+    (packages,) = log.read_text().splitlines()
+    assert packages.endswith("--require-hashes --only-binary :all: --requirement .ci/tools.lock")
+    assert "WARNING" not in done.stderr
+
+
+def test_tools_without_the_lock_only_with_a_warning(
+    at: Run, machine: Path, tree: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    fake_python(machine, "python3", log=log)
+    done = at("audit", IMGCTL_UNLOCKED="1")
+    assert "WARNING: IMGCTL_UNLOCKED is set" in done.stderr
+    assert log.read_text().endswith("--requirement .venv-audit/tools.txt\n")
+    assert "pip-audit" in (tree / ".venv-audit/tools.txt").read_text().splitlines()
+
+
 def test_it_is_done_again_when_the_lock_changes(
     at: Run, machine: Path, tree: Path, tmp_path: Path
 ) -> None:
@@ -288,28 +311,32 @@ def test_the_lock_is_for_all_systems_and_tells_nothing_of_this_one(
     assert at("lock").returncode != 0  # that pip installs no uv
     before = (tree / ".ci/dev.lock").read_text()
     assert before.count("==") > 100
-    for code in (1, 0):
+    for failing in ("tools.lock", "nothing"):
         program(
             tools / "bin",
             "uv",
-            f'echo "$*" >"{log}"\n'
+            f'echo "$*" >>"{log}"; for out; do :; done\n'
             'while [ "$1" != --output-file ]; do shift; done\n'
-            f'echo "a==1" >"$2"; exit {code}\n',
+            f'echo "a==1" >"$2"; case "$out" in *{failing}) exit 1 ;; esac\n',
         )
-        assert at("lock").returncode == (2 if code else 0)
-        (asked,) = log.read_text().splitlines()
-        for flag in (
-            "--universal --python-version 3.11",
-            "--extra sandbox --extra testing",
-            "--generate-hashes",
-            "--no-emit-index-url --no-emit-find-links --no-header",
-        ):
-            assert flag in asked
-        if code:
+        assert (at("lock").returncode == 0) is (failing == "nothing")
+        if failing == "tools.lock":
             assert (tree / ".ci/dev.lock").read_text() == before
-    first, second = (tree / ".ci/dev.lock").read_text().splitlines()
-    assert "make lock" in first
-    assert second == "a==1"
+    asked, of_tools = log.read_text().splitlines()[-2:]
+    assert "--extra sandbox --extra testing" in asked
+    assert "/dev.lock --no" not in asked
+    assert re.search(r"--constraint \S+/dev\.lock", of_tools)
+    for flag in (
+        "--universal --python-version 3.11",
+        "--generate-hashes",
+        "--no-emit-index-url --no-emit-find-links --no-header",
+    ):
+        assert flag in asked
+        assert flag in of_tools
+    for name in ("dev.lock", "tools.lock"):
+        first, second = (tree / ".ci" / name).read_text().splitlines()
+        assert "make lock" in first
+        assert second == "a==1"
 
 
 def test_audit_asks_about_the_lock_and_takes_no_silence_for_an_answer(
@@ -321,7 +348,8 @@ def test_audit_asks_about_the_lock_and_takes_no_silence_for_an_answer(
     program(tree / ".venv-audit/bin", "pip-audit", f'echo "$*" >"{log}"; exit 1\n')
     assert at("audit").returncode != 0
     asked = log.read_text()
-    assert "--requirement .ci/dev.lock --require-hashes --disable-pip --strict" in asked
+    assert "--requirement .ci/dev.lock --requirement .ci/tools.lock" in asked
+    assert "--require-hashes --disable-pip --strict" in asked
     assert asked.count("--ignore-vuln") == 1
 
 

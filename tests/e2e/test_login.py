@@ -109,7 +109,9 @@ def test_rsa_switched_off(stack: Any, ssh_keys: Callable[..., Any], registries: 
     assert "Ed25519" in done.err
 
 
-@pytest.mark.parametrize(("typed", "code"), [(("no", "nor this", "hunter2"), 0), (("no",) * 3, 4)])
+@pytest.mark.parametrize(
+    ("typed", "code"), [(("no", "nor \udcff", "hunter2"), 0), (("no",) * 3, 4)]
+)
 def test_a_passphrase_is_asked_three_times_at_a_terminal(
     typed: tuple[str, ...], code: int, stack: Any, ssh_keys: Callable[..., Any]
 ) -> None:
@@ -142,7 +144,7 @@ def _at_a_terminal(stack: Any, typed: tuple[str, ...], *arguments: str) -> tuple
                 break
             asked = shown.count("Passphrase for") if shown.endswith(": ") else 0
             if left and asked > len(typed) - len(left):
-                os.write(master, f"{left.pop(0)}\n".encode())
+                os.write(master, f"{left.pop(0)}\n".encode("utf-8", "surrogateescape"))
         code = process.wait(60)
     os.close(master)
     return shown, code

@@ -6,7 +6,7 @@ import ssl
 
 from imgctl_backends.image.endpoint import ImageEndpoint
 from imgctl_core.errors import InvalidSetting
-from imgctl_core.tls import TlsSocket
+from imgctl_core.tls import client_context
 
 
 def trust_roots(endpoint: ImageEndpoint) -> ssl.SSLContext:
@@ -15,10 +15,7 @@ def trust_roots(endpoint: ImageEndpoint) -> ssl.SSLContext:
     Raises:
         InvalidSetting: `ca_file` can't be used.
     """
-    # Reads SSL_CERT_FILE and SSL_CERT_DIR, else the system's own roots.
-    context = ssl.create_default_context()
-    # A cancelled promotion may cut a connection just before its TLS handshake.
-    context.sslsocket_class = TlsSocket
+    context = client_context()
     if endpoint.ca_file is not None:
         try:
             context.load_verify_locations(cafile=endpoint.ca_file)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from imgctl_core.testing.httpd import UpstreamGone
 from imgctl_core.testing.httpd.body import Body
+from imgctl_core.tls import TlsSocket
 
 _MOST_IDLE: Final = 64
 
@@ -120,6 +121,7 @@ class Upstream:
         self._tls: ssl.SSLContext | None = None
         if parts.scheme == "https":
             self._tls = ssl.create_default_context(cafile=ca_file)
+            self._tls.sslsocket_class = TlsSocket
             # TLS 1.3 sends tickets unasked, which look like an answer come early.
             self._tls.maximum_version = ssl.TLSVersion.TLSv1_2
         self._lock = threading.Lock()

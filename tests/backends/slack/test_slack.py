@@ -224,3 +224,12 @@ def test_a_bad_address_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ValidationError) as caught:
         notifier(url)
     assert SECRET not in str(caught.value)
+
+
+def test_a_peer_that_is_gone_before_tls_leaves_no_socket_behind(
+    event: PromotionEvent, cut_before_tls: Any
+) -> None:
+    with pytest.raises(EndpointUnreachable) as caught:
+        notifier(f"https://{cut_before_tls.host}/services/x").notify(event, Context())
+    assert cut_before_tls.left_open() == []
+    assert caught.traceback

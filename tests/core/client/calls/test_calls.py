@@ -371,3 +371,24 @@ def test_words_of_a_newer_server_are_never_success(script: Script) -> None:
         assert result.items[0].outcome is Outcome.FAILED
         assert client.plugins()[0].status is PluginStatus.QUARANTINED
         assert client.plan(REQUEST).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client, given: client.get(given),
+        lambda client, given: client.cancel(given),
+        lambda client, given: next(client.watch(given)),
+        lambda client, given: next(client.manifest(given)),
+    ],
+    ids=["get", "cancel", "watch", "manifest"],
+)
+def test_what_can_be_no_id_is_not_sent(
+    ask: Callable[[Client, str], object], unused_address: str
+) -> None:
+    with Client(Target(unused_address), "t") as client:
+        for given in ("", "pr_", "pr_\u2028", "1", "pr_../x"):
+            with pytest.raises(errors.PromotionNotFound, match="not the id of a promotion"):
+                ask(client, given)
+        with pytest.raises(errors.InvalidReference):
+            next(client.manifest("pr_1", "a\u200b:1"))

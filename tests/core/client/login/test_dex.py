@@ -323,6 +323,13 @@ def test_every_refusal_says_what_to_do(
     assert fix in caught.value.fix
 
 
+def test_a_client_without_a_secret_is_told_so(
+    dex: FakeDex, settings: LoginSettings, exchange: Exchange
+) -> None:
+    with pytest.raises(LoginRefused, match="'imgctl-cli' with no secret"):
+        exchange(dataclasses.replace(settings, client_secret=""))
+
+
 def test_the_real_refusals(
     dex: FakeDex, settings: LoginSettings, exchange: Exchange, key_set: dict[str, SshKeyFiles]
 ) -> None:

@@ -114,6 +114,13 @@ def test_three_tries(locked: SshKeyFiles) -> None:
     assert typist.answers == [PASSPHRASE]
 
 
+def test_a_passphrase_in_the_bytes_that_were_typed(tmp_path: Path, verify: Verify) -> None:
+    """A terminal of another time sends one byte for `ö`, and so did it to ssh-keygen."""
+    files = make_ssh_key(tmp_path, passphrase="h\udcf6")
+    held = signer(files, Typist("h\udcc3", "hö", "h\udcf6"))
+    verify(files.line, b"S", held.sign(b"S"))
+
+
 def test_nobody_to_ask(locked: SshKeyFiles) -> None:
     with pytest.raises(NoUsableKey, match="no terminal") as caught:
         signer(locked).sign(b"S")

@@ -124,6 +124,78 @@ def test_the_default_key(
     assert len(dex.forms) == 1
 
 
+@pytest.mark.parametrize("agent", ["none", "empty", "gone"])
+def test_the_other_keys_of_the_home_when_the_agent_has_none(
+    agent: str,
+    dex: FakeDex,
+    settings: LoginSettings,
+    home: Path,
+    request: pytest.FixtureRequest,
+    key_set: dict[str, SshKeyFiles],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if agent == "empty":
+        request.getfixturevalue("ssh_agent")
+    elif agent == "gone":
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "no-such"))
+    place(home, key_set["ecdsa-256"], "id_ecdsa")
+    place(home, key_set["rsa"], "id_rsa")
+    dex.know(key_set["rsa"])
+    token, said = log_in(settings)
+    assert token.claims["email"] == "alice@example.com"
+    assert len(dex.forms) == 2  # The ECDSA key first, which Dex does not know.
+    assert len(said) == 1
+    assert "SHA-1" in said[0]
+    with pytest.raises(LoginRefused, match="with ECDSA"):
+        log_in(dataclasses.replace(settings, allow_rsa_sha1=False), use_cache=False)
+
+
+def test_other_keys_of_the_home_that_can_not_sign(
+    dex: FakeDex, settings: LoginSettings, home: Path, key_set: dict[str, SshKeyFiles]
+) -> None:
+    place(home, key_set["ecdsa-256"], "id_ecdsa").chmod(0o640)
+    with pytest.raises(NoUsableKey, match="can be read by others"):
+        log_in(settings)
+    place(home, key_set["rsa"], "id_rsa")
+    dex.know(key_set["rsa"])
+    _, said = log_in(settings)
+    assert "skipped a key: the private key" in said[0]
+
+
+def test_the_agents_keys_come_before_the_other_keys_of_the_home(
+    dex: FakeDex,
+    settings: LoginSettings,
+    home: Path,
+    ssh_agent: SshAgent,
+    key_set: dict[str, SshKeyFiles],
+) -> None:
+    place(home, key_set["ecdsa-256"], "id_ecdsa")
+    ssh_agent.add(key_set["rsa"].private)
+    dex.know(key_set["rsa"])
+    log_in(settings)
+    assert len(dex.forms) == 1
+
+
+def place(home: Path, files: SshKeyFiles, name: str) -> Path:
+    """Put a key where ssh-keygen would, and return its private file."""
+    private = home / ".ssh" / name
+    private.parent.mkdir(exist_ok=True)
+    shutil.copy(files.private, private)
+    shutil.copy(files.public, f"{private}.pub")
+    return private
+
+
+def test_no_default_key_without_a_home(
+    settings: LoginSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is called `~` in the folder where somebody happens to be is not theirs."""
+    make_ssh_key(tmp_path / "~/.ssh", name="id_ed25519")
+    monkeypatch.setenv("HOME", "~")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AgentUnavailable, match="SSH_AUTH_SOCK is not set"):
+        log_in(settings)
+
+
 def test_a_key_in_the_home(dex: FakeDex, settings: LoginSettings, home: Path) -> None:
     dex.know(make_ssh_key(home / "keys", name="work"))
     token, _ = log_in(dataclasses.replace(settings, pubkey_file=Path("~/keys/work.pub")))
@@ -328,6 +400,12 @@ def test_dex_is_down(settings: LoginSettings, key_set: dict[str, SshKeyFiles]) -
         ({"audience_mode": "cross_client"}, "--audience-mode", "cross-client"),
         ({"dex_url": "http://dex.example.com"}, "not encrypted", "https://"),
         ({"dex_url": "dex.example.com"}, "not an https", "https://"),
+        # Bytes that are no UTF-8 reach Python's texts as lone surrogates.
+        ({"client_id": "a\udcff"}, "--client-id .* can't be seen", "IMGCTL_CLIENT_ID"),
+        ({"audience": "a\x1b[2J"}, "--audience .* can't be seen", "IMGCTL_AUDIENCE"),
+        ({"connector_id": "ssh\n"}, "--connector-id .* can't be seen", "IMGCTL_CONNECTOR_ID"),
+        ({"username": "al\u200bice"}, "--username .* can't be seen", "KUBECTL_SSH_USER"),
+        ({"client_secret": "hunter2\udcff"}, "secret is not UTF-8", "IMGCTL_CLIENT_SECRET"),
     ],
 )
 def test_wrong_settings_end_it_at_once(
@@ -342,6 +420,8 @@ def test_wrong_settings_end_it_at_once(
     with pytest.raises(InvalidSetting, match=says) as caught:
         log_in(wrong)
     assert fix in caught.value.fix
+    assert (caught.value.message + caught.value.fix).isprintable()
+    assert "hunter2" not in caught.value.message + caught.value.fix
 
 
 def test_the_name_of_the_user(
