@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -69,10 +70,16 @@ class MakeSshKeys(Protocol):
     ) -> SshKeyFiles: ...
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of all homes: pytest looks at each of its own folders to number one."""
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(homes: Path) -> Path:
     """Return the empty folder that is this test's home."""
-    return tmp_path_factory.mktemp("home")
+    return Path(tempfile.mkdtemp(dir=homes))
 
 
 @pytest.fixture

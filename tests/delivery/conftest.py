@@ -93,6 +93,13 @@ def tree(pristine: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pristine, tmp_path / "tree"))
 
 
+@pytest.fixture
+def outline(pristine: Path, tmp_path: Path) -> Path:
+    """Return a copy of the checkout without code, tests and pages: what make is about."""
+    rest = shutil.ignore_patterns("imgctl_*", "tests", "docs")
+    return Path(shutil.copytree(pristine, tmp_path / "tree", ignore=rest))
+
+
 @pytest.fixture(scope="session")
 def git(run: Run) -> Callable[..., str]:
     """Return a function that runs git as somebody, in a folder."""

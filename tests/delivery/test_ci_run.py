@@ -12,7 +12,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def ci(tree: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+def ci(outline: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs .ci/run with a make that does as it is told."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -23,7 +23,7 @@ def ci(tree: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) ->
         make.write_text(f'#!/bin/sh\necho "make $1"\ncase $1 in\n{cases}esac\n')
         make.chmod(0o755)
         monkeypatch.setenv("PATH", str(folder), prepend=":")
-        return run("bash", ".ci/run", cwd=tree, check=False)
+        return run("bash", ".ci/run", cwd=outline, check=False)
 
     return call
 

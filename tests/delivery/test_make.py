@@ -47,11 +47,11 @@ def machine(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def at(tree: Path, machine: Path, run: Run) -> Callable[..., subprocess.CompletedProcess[str]]:
+def at(outline: Path, machine: Path, run: Run) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Return a function that runs make on that machine."""
 
     def make(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return run("make", *arguments, cwd=tree, env={"PATH": str(machine), **env}, check=False)
+        return run("make", *arguments, cwd=outline, env={"PATH": str(machine), **env}, check=False)
 
     return make
 
@@ -145,32 +145,32 @@ def test_demo_installs_the_sandbox_once(at: Run, machine: Path, tmp_path: Path) 
 
 
 def test_it_is_done_again_when_pyproject_changes(
-    at: Run, machine: Path, tree: Path, tmp_path: Path
+    at: Run, machine: Path, outline: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     fake_python(machine, "python3", log=log)
     assert at("demo").returncode == 0
-    later = (tree / ".venv/.installed-demo").stat().st_mtime + 5
-    os.utime(tree / "pyproject.toml", (later, later))
+    later = (outline / ".venv/.installed-demo").stat().st_mtime + 5
+    os.utime(outline / "pyproject.toml", (later, later))
     assert at("demo").returncode == 0
     assert len(log.read_text().splitlines()) == 2
 
 
 def test_nothing_is_recorded_when_installing_fails(
-    at: Run, machine: Path, tree: Path, tmp_path: Path
+    at: Run, machine: Path, outline: Path, tmp_path: Path
 ) -> None:
     fake_python(machine, "python3", log=tmp_path / "no" / "such" / "folder")
     assert at("demo").returncode != 0
-    assert not (tree / ".venv/.installed-demo").exists()
+    assert not (outline / ".venv/.installed-demo").exists()
 
 
-def test_uv_is_used_when_it_is_there(at: Run, machine: Path, tree: Path, tmp_path: Path) -> None:
+def test_uv_is_used_when_it_is_there(at: Run, machine: Path, outline: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     fake_python(machine, "base", log=tmp_path / "pip")
     program(
         machine,
         "uv",
-        f'echo "$*" >>"{log}"\n[ "$1" != venv ] || base -m venv "{tree}/.venv"\n',
+        f'echo "$*" >>"{log}"\n[ "$1" != venv ] || base -m venv "{outline}/.venv"\n',
     )
     done = at("demo")
     assert done.returncode == 0, done.stderr
@@ -181,10 +181,10 @@ def test_uv_is_used_when_it_is_there(at: Run, machine: Path, tree: Path, tmp_pat
     assert not (tmp_path / "pip").exists()
 
 
-def test_a_full_environment_serves_the_demo(at: Run, machine: Path, tree: Path) -> None:
-    (tree / ".venv/bin").mkdir(parents=True)
-    program(tree / ".venv/bin", "imgctl", 'echo "imgctl $*"\n')
-    (tree / ".venv/.installed-dev").touch()
+def test_a_full_environment_serves_the_demo(at: Run, machine: Path, outline: Path) -> None:
+    (outline / ".venv/bin").mkdir(parents=True)
+    program(outline / ".venv/bin", "imgctl", 'echo "imgctl $*"\n')
+    (outline / ".venv/.installed-dev").touch()
     done = at("demo")
     assert done.stdout.splitlines() == ["imgctl sandbox --demo"]
 
@@ -200,11 +200,11 @@ def test_development_is_locked(at: Run, machine: Path, tmp_path: Path) -> None:
 
 
 def test_development_is_locked_by_uv_too(
-    at: Run, machine: Path, tree: Path, tmp_path: Path
+    at: Run, machine: Path, outline: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     fake_python(machine, "base", log=tmp_path / "pip")
-    uv = f'echo "$*" >>"{log}"\n[ "$1" != venv ] || base -m venv "{tree}/.venv"\n'
+    uv = f'echo "$*" >>"{log}"\n[ "$1" != venv ] || base -m venv "{outline}/.venv"\n'
     program(machine, "uv", uv)
     at("lint")
     _, packages, ours = log.read_text().splitlines()
@@ -225,45 +225,45 @@ def test_what_builds_locks_and_audits_is_locked(
 
 
 def test_tools_without_the_lock_only_with_a_warning(
-    at: Run, machine: Path, tree: Path, tmp_path: Path
+    at: Run, machine: Path, outline: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     fake_python(machine, "python3", log=log)
     done = at("audit", IMGCTL_UNLOCKED="1")
     assert "WARNING: IMGCTL_UNLOCKED is set" in done.stderr
     assert log.read_text().endswith("--requirement .venv-audit/tools.txt\n")
-    assert "pip-audit" in (tree / ".venv-audit/tools.txt").read_text().splitlines()
+    assert "pip-audit" in (outline / ".venv-audit/tools.txt").read_text().splitlines()
 
 
 def test_it_is_done_again_when_the_lock_changes(
-    at: Run, machine: Path, tree: Path, tmp_path: Path
+    at: Run, machine: Path, outline: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     fake_python(machine, "python3", log=log)
     at("lint")
-    later = (tree / ".venv/.installed-dev").stat().st_mtime + 5
-    os.utime(tree / ".ci/dev.lock", (later, later))
+    later = (outline / ".venv/.installed-dev").stat().st_mtime + 5
+    os.utime(outline / ".ci/dev.lock", (later, later))
     at("lint")
     assert len(log.read_text().splitlines()) == 4
 
 
 def test_what_is_not_in_the_lock_is_not_installed(
-    at: Run, machine: Path, tree: Path, tmp_path: Path
+    at: Run, machine: Path, outline: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     fake_python(machine, "python3", log=log)
-    project = tree / "pyproject.toml"
+    project = outline / "pyproject.toml"
     project.write_text(project.read_text().replace('"PyYAML>=6",', '"PyYAML>=6", "surprise>=1",'))
     done = at("lint")
     assert done.returncode != 0
     assert "asks for what .ci/dev.lock has not: surprise" in done.stderr
     assert "make lock" in done.stderr
     assert not log.exists()
-    assert not (tree / ".venv/.installed-dev").exists()
+    assert not (outline / ".venv/.installed-dev").exists()
 
 
 def test_a_lock_that_can_not_be_installed_is_no_reason_to_do_without(
-    at: Run, machine: Path, tree: Path, tmp_path: Path
+    at: Run, machine: Path, outline: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     fake_python(machine, "python3", log=log)
@@ -275,12 +275,12 @@ def test_a_lock_that_can_not_be_installed_is_no_reason_to_do_without(
     assert done.returncode != 0
     assert "IMGCTL_UNLOCKED=1" in done.stderr
     assert not log.exists()
-    assert not (tree / ".venv/.installed-dev").exists()
+    assert not (outline / ".venv/.installed-dev").exists()
 
 
 @pytest.mark.parametrize("why", ["asked for", "another Python"])
 def test_without_the_lock_only_with_a_warning(
-    why: str, at: Run, machine: Path, tree: Path, tmp_path: Path
+    why: str, at: Run, machine: Path, outline: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     fake_python(machine, "python3", log=log)
@@ -296,20 +296,20 @@ def test_without_the_lock_only_with_a_warning(
     assert "without the lock and its hashes" in done.stderr
     (line,) = log.read_text().splitlines()
     assert line.endswith("--editable .[sandbox,testing] --requirement .venv/dev.txt")
-    wanted = (tree / ".venv/dev.txt").read_text().splitlines()
+    wanted = (outline / ".venv/dev.txt").read_text().splitlines()
     assert "pytest-xdist" in wanted
     assert not [name for name in wanted if name.startswith("imgctl")]
 
 
 def test_the_lock_is_for_all_systems_and_tells_nothing_of_this_one(
-    at: Run, machine: Path, tree: Path, tmp_path: Path
+    at: Run, machine: Path, outline: Path, tmp_path: Path
 ) -> None:
     """Written whole or not at all: uv failing leaves the old one."""
-    log, tools = tmp_path / "log", tree / ".venv-lock"
+    log, tools = tmp_path / "log", outline / ".venv-lock"
     fake_python(machine, "python3", log=tmp_path / "pip")
     program(machine, "sed", f'exec {shutil.which("sed")} "$@"\n')
     assert at("lock").returncode != 0  # that pip installs no uv
-    before = (tree / ".ci/dev.lock").read_text()
+    before = (outline / ".ci/dev.lock").read_text()
     assert before.count("==") > 100
     for failing in ("tools.lock", "nothing"):
         program(
@@ -321,7 +321,7 @@ def test_the_lock_is_for_all_systems_and_tells_nothing_of_this_one(
         )
         assert (at("lock").returncode == 0) is (failing == "nothing")
         if failing == "tools.lock":
-            assert (tree / ".ci/dev.lock").read_text() == before
+            assert (outline / ".ci/dev.lock").read_text() == before
     asked, of_tools = log.read_text().splitlines()[-2:]
     assert "--extra sandbox --extra testing" in asked
     assert "/dev.lock --no" not in asked
@@ -334,18 +334,18 @@ def test_the_lock_is_for_all_systems_and_tells_nothing_of_this_one(
         assert flag in asked
         assert flag in of_tools
     for name in ("dev.lock", "tools.lock"):
-        first, second = (tree / ".ci" / name).read_text().splitlines()
+        first, second = (outline / ".ci" / name).read_text().splitlines()
         assert "make lock" in first
         assert second == "a==1"
 
 
 def test_audit_asks_about_the_lock_and_takes_no_silence_for_an_answer(
-    at: Run, tree: Path, tmp_path: Path
+    at: Run, outline: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    (tree / ".venv-audit/bin").mkdir(parents=True)
-    (tree / ".venv-audit/.installed-audit").touch()
-    program(tree / ".venv-audit/bin", "pip-audit", f'echo "$*" >"{log}"; exit 1\n')
+    (outline / ".venv-audit/bin").mkdir(parents=True)
+    (outline / ".venv-audit/.installed-audit").touch()
+    program(outline / ".venv-audit/bin", "pip-audit", f'echo "$*" >"{log}"; exit 1\n')
     assert at("audit").returncode != 0
     asked = log.read_text()
     assert "--requirement .ci/dev.lock --requirement .ci/tools.lock" in asked
@@ -354,20 +354,22 @@ def test_audit_asks_about_the_lock_and_takes_no_silence_for_an_answer(
 
 
 @pytest.mark.parametrize("code", [1, 2, 5])
-def test_make_test_fails_as_pytest_does(at: Run, tree: Path, code: int) -> None:
-    (tree / ".venv/bin").mkdir(parents=True)
-    program(tree / ".venv/bin", "pytest", f"exit {code}\n")  # 5: no test was collected
-    (tree / ".venv/.installed-dev").touch()
+def test_make_test_fails_as_pytest_does(at: Run, outline: Path, code: int) -> None:
+    (outline / ".venv/bin").mkdir(parents=True)
+    program(outline / ".venv/bin", "pytest", f"exit {code}\n")  # 5: no test was collected
+    (outline / ".venv/.installed-dev").touch()
     assert at("test").returncode != 0
 
 
-def test_lint_stops_at_the_first_tool_that_complains(at: Run, tree: Path, tmp_path: Path) -> None:
-    (tree / ".venv/bin").mkdir(parents=True)
+def test_lint_stops_at_the_first_tool_that_complains(
+    at: Run, outline: Path, tmp_path: Path
+) -> None:
+    (outline / ".venv/bin").mkdir(parents=True)
     log = tmp_path / "log"
     for name in ("ruff", "lint-imports"):
-        program(tree / ".venv/bin", name, f'echo "{name} $*" >>"{log}"\n')
-    program(tree / ".venv/bin", "mypy", "exit 1\n")
-    (tree / ".venv/.installed-dev").touch()
+        program(outline / ".venv/bin", name, f'echo "{name} $*" >>"{log}"\n')
+    program(outline / ".venv/bin", "mypy", "exit 1\n")
+    (outline / ".venv/.installed-dev").touch()
     assert at("lint").returncode != 0
     assert log.read_text().splitlines() == ["ruff check .", "ruff format --check ."]
 

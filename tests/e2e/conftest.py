@@ -18,6 +18,7 @@ import pytest
 from imgctl_core.testing.issuer import Issuer, User
 from imgctl_core.testing.peers import ServerProcess
 from imgctl_core.testing.registry import Registry
+from imgctl_core.testing.ssh import make_ssh_key
 
 CLIENT_ID, CLIENT_SECRET = "imgctl-cli", "very-secret"
 AUDIENCE = "https://127.0.0.1"
@@ -107,9 +108,9 @@ class Stack:
         return {name: os.environ[name] for name in kept if name in os.environ}
 
 
-@pytest.fixture
-def stack(tmp_path: Path, ssh_keys: Callable[..., Any], home: Path) -> Iterator[Stack]:
-    alice, bob = ssh_keys(), ssh_keys()
+@contextlib.contextmanager
+def _stack(folder: Path) -> Iterator[Stack]:
+    alice, bob = (make_ssh_key(folder / "ssh" / name) for name in ("alice", "bob"))
     users = {
         "alice": User(keys=(alice.line,), groups=("eng",), email="alice@example.com"),
         "bob": User(keys=(bob.line,), groups=("sales",), email="bob@example.com"),
@@ -117,7 +118,7 @@ def stack(tmp_path: Path, ssh_keys: Callable[..., Any], home: Path) -> Iterator[
     with Issuer(users=users, clients={CLIENT_ID: CLIENT_SECRET}) as issuer:
         stack = Stack(
             issuer,
-            tmp_path,
+            folder,
             client={
                 "DEX_URL": issuer.url,
                 "IMGCTL_CLIENT_ID": CLIENT_ID,
@@ -131,7 +132,7 @@ def stack(tmp_path: Path, ssh_keys: Callable[..., Any], home: Path) -> Iterator[
                 "OIDC_AUDIENCE": AUDIENCE,
                 "OIDC_ALLOWED_GROUPS": "eng",
                 "IMGCTL_BIND_ADDRESS": "127.0.0.1:0",
-                "IMGCTL_AUDIT_LOG": str(tmp_path / "audit.jsonl"),
+                "IMGCTL_AUDIT_LOG": str(folder / "audit.jsonl"),
                 "AWS_EC2_METADATA_DISABLED": "true",
             },
         )
@@ -140,9 +141,8 @@ def stack(tmp_path: Path, ssh_keys: Callable[..., Any], home: Path) -> Iterator[
             yield stack
 
 
-@pytest.fixture
-def registries(stack: Stack) -> Iterator[tuple[Registry, Registry, Registry]]:
-    """Three registries: the environments dev, int and prod."""
+@contextlib.contextmanager
+def _registries(stack: Stack) -> Iterator[tuple[Registry, Registry, Registry]]:
     with Registry() as dev, Registry() as integration, Registry() as prod:
         stack.server_settings |= {
             "IMGCTL_REGISTRY_DEV": dev.url,
@@ -150,3 +150,34 @@ def registries(stack: Stack) -> Iterator[tuple[Registry, Registry, Registry]]:
             "IMGCTL_REGISTRY_PROD": prod.url,
         }
         yield dev, integration, prod
+
+
+@pytest.fixture
+def stack(tmp_path: Path, peer: Callable[[str], Path], home: Path) -> Iterator[Stack]:
+    peer("ssh-keygen")
+    with _stack(tmp_path) as stack:
+        yield stack
+
+
+@pytest.fixture
+def registries(stack: Stack) -> Iterator[tuple[Registry, Registry, Registry]]:
+    """Three registries: the environments dev, int and prod."""
+    with _registries(stack) as registries:
+        yield registries
+
+
+@pytest.fixture(scope="module")
+def shared_stack(
+    tmp_path_factory: pytest.TempPathFactory, peer: Callable[[str], Path]
+) -> Iterator[Stack]:
+    """A stack for tests that leave its server as it was."""
+    peer("ssh-keygen")
+    with _stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def shared_registries(shared_stack: Stack) -> Iterator[tuple[Registry, Registry, Registry]]:
+    """The shared stack's."""
+    with _registries(shared_stack) as registries:
+        yield registries

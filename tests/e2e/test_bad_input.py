@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,14 +15,21 @@ from imgctl_core.testing.peers import free_port
 SECRETS = ("very-secret", "Traceback", 'File "')
 
 
+@pytest.fixture(scope="module")
+def serving(shared_stack: Any, shared_registries: Any) -> Any:
+    """Return the one stack that refuses everything here, with an image in dev."""
+    dev, _, prod = shared_registries
+    dev.put_image("app", "v1", sample_image("bad"))
+    prod.put_image("taken", "v1", sample_image("theirs"))
+    dev.put_image("taken", "v1", sample_image("ours"))
+    shared_stack.start(IMGCTL_REGISTRY_AWAY=f"http://127.0.0.1:{free_port()}")
+    return shared_stack
+
+
 @pytest.fixture
-def promoted(stack: Any, registries: Any) -> Any:
-    """Return the stack, serving, with an image in dev."""
-    registries[0].put_image("app", "v1", sample_image("bad"))
-    registries[2].put_image("taken", "v1", sample_image("theirs"))
-    registries[0].put_image("taken", "v1", sample_image("ours"))
-    stack.start(IMGCTL_REGISTRY_AWAY=f"http://127.0.0.1:{free_port()}")
-    return stack
+def promoted(serving: Any) -> Any:
+    """Return that stack with settings of the client's that are this test's own."""
+    return replace(serving, client=dict(serving.client))
 
 
 def _check(done: Any, code: int, *texts: str) -> None:
@@ -62,10 +70,10 @@ def test_refused(promoted: Any, arguments: tuple[str, ...], code: int, texts: An
     assert set(error) == {"reason", "message", "fix", "id"}
 
 
-def test_nothing_is_left_at_the_destination(promoted: Any, registries: Any) -> None:
+def test_nothing_is_left_at_the_destination(promoted: Any, shared_registries: Any) -> None:
     for ref in ("app:v2", "taken:v1"):
         promoted.promote(ref)
-    assert registries[2].repositories == ("taken",)
+    assert shared_registries[2].repositories == ("taken",)
 
 
 def test_a_user_in_no_allowed_group(promoted: Any) -> None:

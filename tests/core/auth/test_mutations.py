@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.core.auth.door import Answer, Door
     from tests.core.auth.kit import Kit
 
-#: In all, in threads that share one channel; a good one after every thousandth.
-COUNT, THREADS, GOOD_AFTER = 20_000, 8, 1_000
+#: In all, in so many parts, each in threads that share one channel; a good one after every 500.
+COUNT, PARTS, THREADS, GOOD_AFTER = 20_000, 8, 4, 500
 
 #: Headers past this are refused by gRPC itself, which is a limit and no verdict.
 CAP = 32 * 1024
@@ -35,9 +35,9 @@ UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def every_byte(token: str) -> Iterator[str]:
-    """Yield the token with each of its bytes changed in turn: by one bit, and to any other."""
-    for at, letter in enumerate(token):
+def every_byte(token: str, part: int) -> Iterator[str]:
+    """Yield the token with each byte of a part changed in turn: by one bit, and to any other."""
+    for at, letter in list(enumerate(token))[part::PARTS]:
         for other in (chr(ord(letter) ^ 1), random.choice(_BASE64)):
             if other != letter and other in _VISIBLE:
                 yield token[:at] + other + token[at + 1 :]
@@ -63,14 +63,19 @@ def mutated(token: str) -> str:
     )
 
 
+def far_too_long() -> str:
+    return "A" * random.randrange(CAP + 1, 4 * CAP)
+
+
 def made_up() -> str:
     """Return a token of nothing but chance, sometimes far too long for a header."""
     if random.random() < 0.01:
-        return "A" * random.randrange(CAP, 4 * CAP)
+        return far_too_long()
     segments = random.choice((0, 1, 2, 3, 3, 3, 4, 5))
-    alphabet = random.choice((_BASE64, _BASE64, _VISIBLE))
+    alphabet = random.choice((_BASE64, _BASE64, _VISIBLE)).encode()
+    letters = bytes(alphabet[byte % len(alphabet)] for byte in range(256))
     sizes = [random.choice((0, 1, 40, 300, 2000)) for _ in range(segments)]
-    return ".".join("".join(random.choices(alphabet, k=size)) for size in sizes)
+    return ".".join(random.randbytes(size).translate(letters).decode() for size in sizes)
 
 
 def spliced(one: str, other: str) -> str:
@@ -84,25 +89,28 @@ def spliced(one: str, other: str) -> str:
             return token
 
 
-def bad_tokens(good: str, another: str) -> Iterator[str]:
-    """Yield bad tokens for ever: every byte changed first, then whatever chance says."""
-    yield from every_byte(good)
+def bad_tokens(good: str, another: str, part: int) -> Iterator[str]:
+    """Yield bad tokens for ever: bytes changed in turn first, then whatever chance says."""
+    yield from every_byte(good, part)
+    yield from (far_too_long(), far_too_long())
     while True:
         token = random.choice((lambda: mutated(good), made_up, lambda: spliced(good, another)))()
         if token.strip() not in (good, another):
             yield token
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("library", [name for name in VERIFIERS if name != "joserfc"])
-def test_no_changed_or_random_token_is_ever_accepted(door: Door, kit: Kit, library: str) -> None:
+def test_no_changed_or_random_token_is_ever_accepted(
+    door: Door, kit: Kit, library: str, part: int
+) -> None:
     """joserfc's verifier is the tests' own, and guards no door."""
     door.use(kit.verifier(library))
     good, another = kit.by_the_book(), kit.by_the_book(groups=["promoters"], name="bob")
-    source = bad_tokens(good, another)
+    source, count = bad_tokens(good, another, part), COUNT // PARTS
     rubbish = door.knock("rubbish")
-    tokens = [next(source) for _ in range(COUNT)]
-    rounds = [tokens[at : at + GOOD_AFTER] for at in range(0, COUNT, GOOD_AFTER)]
+    tokens = [next(source) for _ in range(count)]
+    rounds = [tokens[at : at + GOOD_AFTER] for at in range(0, count, GOOD_AFTER)]
 
     def verdict(token: str) -> tuple[grpc.StatusCode, bool]:
         answer: Answer = door.knock(token)
@@ -117,8 +125,8 @@ def test_no_changed_or_random_token_is_ever_accepted(door: Door, kit: Kit, libra
         for some in rounds:
             found.update(pool.map(verdict, some, chunksize=25))
             assert door.knock(good).name == "alice"
-    assert found.total() == COUNT
+    assert found.total() == count
     # Both sides of the size cap were tried, and past it the answer was always the limit.
-    assert found[EXHAUSTED, True] > 10
+    assert found[EXHAUSTED, True] >= 2
     assert found[UNAUTHENTICATED, True] == 0
-    assert found[UNAUTHENTICATED, False] > COUNT * 0.9
+    assert found[UNAUTHENTICATED, False] > count * 0.9
