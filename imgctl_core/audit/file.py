@@ -115,7 +115,13 @@ class LogFile:
         return tail_of(self._fd)
 
     def rename(self, to: Path) -> None:
-        """Give the file another name, with all that is in it on the disk."""
+        """Give the file another name, with all that is in it on the disk.
+
+        Raises:
+            OSError: it could not be done, or another file has that name.
+        """
+        if to.exists():
+            raise OSError(f"it is full, and its next name {to.name} is taken")
         os.fsync(self._fd)
         self._path.rename(to)
         sync_folder(to.parent)

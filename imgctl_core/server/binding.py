@@ -105,6 +105,8 @@ class Binding:
             warnings += load(self.tls).warnings()
             if self.path is not None:
                 warnings.append("the TLS settings are not used on a unix socket")
+            elif self.insecure_plaintext:
+                warnings.append("insecure_plaintext is not used: this server speaks TLS itself")
         elif self.insecure_plaintext:
             warnings.append(
                 f"insecure_plaintext: tokens come to {self.address} in clear; something in front"

@@ -61,14 +61,20 @@ class Stack:
         return self.process.log.read_text("utf-8", "replace")
 
     def start(self, **settings: str) -> None:
-        """Start the server and return when it serves."""
+        """Start the server and return when it serves and can check tokens.
+
+        Those are two moments: a call in between waits two seconds for the issuer's keys, and
+        on a busy machine they may come later.
+        """
         self.starts += 1
         self.process = ServerProcess(
             [*CLI, "server"],
             self.folder / f"server-{self.starts}.log",
             {**self.server_settings, **settings},
         )
-        self.process.wait_until(lambda: "serving on " in self.log)
+        self.process.wait_until(
+            lambda: "serving on " in self.log and "fetched the keys of " in self.log
+        )
         found = re.search(r"serving on (\S+)", self.log)
         assert found is not None
         self.client["IMGCTL_SERVER"] = found[1]

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -45,6 +46,21 @@ def test_the_hash_is_what_the_contract_says(log: Path) -> None:
 def test_it_is_private(log: Path) -> None:
     assert log.stat().st_mode & 0o777 == 0o600
     assert log.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_name_of_a_new_file_is_on_the_disk_too(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bool] = []
+    sync = os.fsync
+
+    def note(fd: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(fd).st_mode))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    AuditLog(log.with_name("new.jsonl")).close()
+    assert synced == [True]
 
 
 def test_the_chain_goes_on_after_a_restart(log: Path) -> None:

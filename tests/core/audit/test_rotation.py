@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from imgctl_core.audit import GENESIS, AuditLog, read, verify
+from imgctl_core.audit.places import rotated
 from imgctl_core.errors import AuditUnavailable
 
 
@@ -43,6 +44,20 @@ def test_a_full_file_is_moved_aside_and_the_chain_goes_on(path: Path) -> None:
     alone = verify(path)
     assert alone.problems == ()
     assert alone.first > 1
+
+
+def test_no_other_file_is_written_over(path: Path) -> None:
+    audit = AuditLog(path, max_bytes=1)
+    _write(audit, 1)
+    taken = rotated(path, 1)
+    taken.write_text("precious")
+    with pytest.raises(AuditUnavailable, match=f"{taken.name} is taken"):
+        _write(audit, 1)
+    assert taken.read_text() == "precious"
+    taken.unlink()
+    _write(audit, 1)
+    audit.close()
+    assert verify(*sorted(path.parent.glob("audit.0*.jsonl")), path).problems == ()
 
 
 def test_files_that_are_missing_or_in_another_order_are_found(path: Path) -> None:

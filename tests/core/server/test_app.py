@@ -175,6 +175,30 @@ def test_health_and_short_calls_answer_while_everything_else_is_taken(
     assert engine.wait_for(lambda: engine.watchers == 0)
 
 
+def test_calls_past_those_that_wait_for_a_thread_are_refused_at_once(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = serve(max_promotions=1)
+    go_on, over = threading.Event(), threading.Semaphore(0)
+    verify = running.verifier.verify
+    monkeypatch.setattr(running.verifier, "verify", lambda token: go_on.wait(60) and verify(token))
+    most = limits.Capacity.for_promotions(1).threads + 64
+    # Two connections: each has a limit of its own.
+    own = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+    opened: list[Any] = [grpc.insecure_channel(running.server.address, options=own) for _ in "12"]
+    with opened[0], opened[1]:
+        calls: list[Any] = []
+        for number in range(most + 20):
+            method = opened[number % 2].unary_unary("/imgctl.v1.ImgCtl/AuthCheck")
+            calls.append(method.future(b"", metadata=[("authorization", "Bearer good")]))
+            calls[-1].add_done_callback(lambda _: over.release())
+        assert all(over.acquire(timeout=20) for _ in range(20))
+        refused = [call for call in calls if call.done()]
+        go_on.set()
+        assert [call.code() for call in refused] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 20
+        assert all(call.result(timeout=20) for call in calls if call not in refused)
+
+
 def test_health_says_not_serving_until_tokens_can_be_checked(serve: Callable[..., Any]) -> None:
     ready = threading.Event()
     running = serve(ready=ready.is_set)

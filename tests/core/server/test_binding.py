@@ -84,7 +84,10 @@ def test_anything_else_does(address: str, tmp_path: Path) -> None:
     (warning,) = Binding.parse(address, insecure_plaintext=True).check()
     assert "in clear" in warning
     files = make_tls_files(tmp_path)
-    assert Binding.parse(address, tls=Paths(files.cert, files.key)).check() == ()
+    paths = Paths(files.cert, files.key)
+    assert Binding.parse(address, tls=paths).check() == ()
+    (warning,) = Binding.parse(address, tls=paths, insecure_plaintext=True).check()
+    assert "not used" in warning
 
 
 def test_the_certificate_is_checked(tmp_path: Path) -> None:
