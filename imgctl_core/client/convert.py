@@ -115,6 +115,7 @@ def plan_activation_request(request: ActivationRequest) -> pb.PlanActivationRequ
 
 
 def export_request(request: PromotionRequest) -> pb.ExportPlanRequest:
+    validate.promotion(request)
     return pb.ExportPlanRequest(
         refs=request.refs,
         source=request.source,
@@ -203,11 +204,12 @@ def auth_check_request(explained: PromotionRequest | None) -> pb.AuthCheckReques
     """Return the message that asks who the caller is, and about a request of one reference.
 
     Raises:
-        ValueError: the request has no reference or several.
+        RequestError: it holds something that no request may hold.
+        ValueError: the request has several references.
     """
     if explained is None:
         return pb.AuthCheckRequest()
-    (ref,) = explained.refs
+    (ref,) = validate.promotion(explained).refs
     return pb.AuthCheckRequest(ref=ref, source=explained.source, destination=explained.destination)
 
 

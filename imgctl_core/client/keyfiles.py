@@ -129,7 +129,8 @@ def _read(path: Path) -> bytes:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE:
             raise NoUsableKey(f"{shown} is not a private key file", fix="use another key")
-        if status.st_mode & 0o077:
+        # As ssh does: what is another user's, such as a mounted secret, is theirs to protect.
+        if status.st_uid == os.geteuid() and status.st_mode & 0o077:
             raise NoUsableKey(
                 f"the private key {shown} can be read by others (mode"
                 f" {stat.S_IMODE(status.st_mode):04o})",

@@ -74,6 +74,7 @@ class FakeDex:
     error: ImgctlError | None = None
     lines: tuple[str, ...] = ()
     logins: list[tuple[LoginSettings, bool]] = field(default_factory=list)
+    may_ask: list[bool] = field(default_factory=list)
 
     def login(
         self,
@@ -84,6 +85,7 @@ class FakeDex:
         use_cache: bool = True,
     ) -> Token:
         self.logins.append((settings, use_cache))
+        self.may_ask.append(ask_passphrase is not None)
         if self.error is not None:
             raise self.error
         for line in self.lines:

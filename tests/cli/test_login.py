@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,6 +73,19 @@ class TestLogin:
         monkeypatch.setenv("IMGCTL_RSA_SHA1", "no")
         run("promote", "a:1", "-d", "prod")
         assert [settings.allow_rsa_sha1 for settings, _ in dex.logins] == [False, False]
+
+    def test_asks_for_a_passphrase_only_between_a_terminal_and_a_terminal(
+        self, run: Any, dex: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dex.tokens = ["token"] * 4
+        for stdin, stderr in ((True, True), (True, False), (False, True), (False, False)):
+            streams = SimpleNamespace(
+                stdin=SimpleNamespace(isatty=lambda stdin=stdin: stdin),
+                stderr=SimpleNamespace(isatty=lambda stderr=stderr: stderr),
+            )
+            monkeypatch.setattr("imgctl_cli.connection.sys", streams)
+            assert run("login").code == 0
+        assert dex.may_ask == [True, False, False, False]
 
     def test_refused(self, run: Any, dex: Any) -> None:
         dex.error = LoginRefused("Dex refused the login", fix="do this")

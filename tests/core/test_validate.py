@@ -96,3 +96,27 @@ def test_a_long_reference_is_not_repeated_whole() -> None:
     with pytest.raises(InvalidReference) as caught:
         validate.reference("a\n" + "b" * 1000)
     assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    ("most", "too_much"),
+    [
+        ({"refs": ("a" * 1024,)}, {"refs": ("a" * 1025,)}),
+        ({"refs": ("a:1",) * 100}, {"refs": ("a:1",) * 101}),
+        ({"destination": "a" * 128}, {"destination": "a" * 129}),
+        ({"source": "a" * 128}, {"source": "a" * 129}),
+        ({"request_id": "a" * 64}, {"request_id": "a" * 65}),
+        (
+            {"options": {f"o{n}": "" for n in range(20)}},
+            {"options": {f"o{n}": "" for n in range(21)}},
+        ),
+        ({"options": {"o" * 32: "a" * 128}}, {"options": {"o" * 33: ""}}),
+        ({"options": {"o": ""}}, {"options": {"o": "a" * 129}}),
+    ],
+)
+def test_everything_has_a_longest(most: dict[str, Any], too_much: dict[str, Any]) -> None:
+    whole = replace(GOOD, **most)
+    assert validate.promotion(whole) is whole
+    with pytest.raises(RequestError) as caught:
+        validate.promotion(replace(GOOD, **too_much))
+    assert len(caught.value.message) < 200

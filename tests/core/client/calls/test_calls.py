@@ -17,7 +17,15 @@ from imgctl_core import errors
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core.client import Client, Target
 from imgctl_core.client.api import MAX_TOKEN
-from imgctl_core.models import Outcome, Phase, PluginStatus, Progress, Promotion, PromotionRequest
+from imgctl_core.models import (
+    ActivationRequest,
+    Outcome,
+    Phase,
+    PluginStatus,
+    Progress,
+    Promotion,
+    PromotionRequest,
+)
 from imgctl_core.testing.tls import make_tls_files
 
 Script = Callable[..., str]
@@ -392,3 +400,30 @@ def test_what_can_be_no_id_is_not_sent(
                 ask(client, given)
         with pytest.raises(errors.InvalidReference):
             next(client.manifest("pr_1", "a\u200b:1"))
+
+
+UNSEEN = PromotionRequest(("app\u200b:v1",), "prod", "dev")
+HIDDEN = ActivationRequest("spa:shop\u202e:1", "prod")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.start(UNSEEN),
+        lambda client: client.promote(UNSEEN),
+        lambda client: client.plan(UNSEEN),
+        lambda client: next(client.export_plan(UNSEEN)),
+        lambda client: client.auth_check(UNSEEN),
+        lambda client: client.start_activation(HIDDEN),
+        lambda client: client.plan_activation(HIDDEN),
+    ],
+    ids=["start", "promote", "plan", "export", "explain", "activate", "plan of activation"],
+)
+def test_what_no_request_may_hold_is_not_sent(
+    ask: Callable[[Client], object], unused_address: str
+) -> None:
+    with (
+        Client(Target(unused_address), "t") as client,
+        pytest.raises(errors.InvalidReference, match="can't be seen"),
+    ):
+        ask(client)

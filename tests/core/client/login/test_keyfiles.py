@@ -145,6 +145,19 @@ def test_files_that_others_may_read(
     assert caught.value.fix == f"run 'chmod 600 {path}'"
 
 
+def test_a_file_of_another_user_is_theirs_to_protect(
+    key_set: dict[str, SshKeyFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: Verify
+) -> None:
+    """As Kubernetes mounts a secret: root's, and readable by our group."""
+    source = key_set["ed25519"]
+    path = tmp_path / "key"
+    shutil.copy(source.private, path)
+    path.chmod(0o440)
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    held = FileSigner(path, read_public_key(source.public), None)
+    verify(source.line, b"S", held.sign(b"S"))
+
+
 def test_another_keys_private_file(key_set: dict[str, SshKeyFiles]) -> None:
     held = FileSigner(
         key_set["ecdsa-256"].private, read_public_key(key_set["ed25519"].public), None
