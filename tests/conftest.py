@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
+import urllib3
 
 pytest_plugins = ["imgctl_core.testing.fixtures"]
 pytest.register_assert_rewrite("imgctl_core.testing.contract")
@@ -51,6 +52,28 @@ def _log_as_before() -> Iterator[None]:
     yield
     log.handlers = handlers
     log.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """Return the address of this process's moto, which takes half a second to stop.
+
+    What one moto of a process holds, all do: take `moto_url`, or empty it when you are done.
+    """
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def moto_url(moto_server: str) -> Iterator[str]:
+    """Return the address of a moto that holds nothing, and forgets what the test did."""
+    yield moto_server
+    urllib3.request("POST", f"{moto_server}/moto-api/reset")
 
 
 @pytest.fixture

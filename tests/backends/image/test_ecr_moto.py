@@ -19,34 +19,15 @@ if TYPE_CHECKING:
 REGION = "eu-west-1"
 
 
-@pytest.fixture(scope="module")
-def moto_server() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def api(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def api(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Return a client of moto's ECR, to which boto3's calls go in this test."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OURS")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", moto_server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", moto_url)
     client: Any = boto3.session.Session(region_name=REGION).client("ecr")
-    # All motos of a process share what they hold, other tests' as well.
-    empty(client)
     yield client
-    empty(client)
     client.close()
-
-
-def empty(client: Any) -> None:
-    for repository in client.describe_repositories()["repositories"]:
-        client.delete_repository(repositoryName=repository["repositoryName"], force=True)
 
 
 @pytest.fixture

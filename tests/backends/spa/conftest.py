@@ -372,21 +372,3 @@ def make_client(make_bench: MakeBench) -> Callable[..., Any]:
         return boto3.session.Session().client("s3", endpoint_url=url, config=config, verify=ca)
 
     return make
-
-
-@pytest.fixture
-def moto_url() -> Iterator[str]:
-    """Return the address of a moto server; all of a process share their buckets."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    client = boto3.session.Session().client("s3", endpoint_url=f"http://{host}:{port}")
-    for bucket in client.list_buckets()["Buckets"]:
-        for found in client.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
-            client.delete_object(Bucket=bucket["Name"], Key=found["Key"])
-        client.delete_bucket(Bucket=bucket["Name"])
-    client.close()
-    server.stop()

@@ -237,7 +237,7 @@ def line_to(url: str, *, most: bool) -> Iterator[Line]:
         yield line
         for promoter in line.promoters:
             promoter.close()
-    for name in ("dev", "prod"):  # moto's buckets are a whole process's
+    for name in ("dev", "prod"):  # moto is a whole process's
         for row in client.list_objects_v2(Bucket=f"shop-{name}").get("Contents", []):
             client.delete_object(Bucket=f"shop-{name}", Key=row["Key"])
         client.delete_bucket(Bucket=f"shop-{name}")
@@ -254,15 +254,9 @@ def versitygw_line(
 
 
 @pytest.fixture(scope="module")
-def moto_line() -> Iterator[Line]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with line_to(f"http://{host}:{port}", most=True) as line:
+def moto_line(moto_server: str) -> Iterator[Line]:
+    with line_to(moto_server, most=True) as line:
         yield line
-    server.stop()
 
 
 @pytest.fixture
@@ -278,7 +272,7 @@ def line(
     line: Line = request.getfixturevalue(f"{where}_line")
     line.clear()
     yield line
-    line.clear()
+    line.mend()
 
 
 @pytest.fixture
