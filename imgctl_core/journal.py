@@ -180,10 +180,6 @@ class Journal:
             _LOG.error("the audit log lacks what happened last: %s", error)
         self._quietly("server.stopped", {})
 
-    def event(self, event: str, fields: Mapping[str, JSON]) -> None:
-        """Record something that is no promotion."""
-        self._quietly(event, fields)
-
     def _quietly(self, event: str, fields: Mapping[str, JSON]) -> None:
         try:
             self._log.record(event, fields)

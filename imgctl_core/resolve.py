@@ -185,8 +185,8 @@ class Resolver:
         assert info is not None  # noqa: S101 - the callers looked
         if info.status is PluginStatus.DISABLED:
             return PluginUnavailable(
-                f"the plugin {info.name!r} of {info.distribution} {info.version} is disabled "
-                "in the server's settings"
+                f"the plugin {info.name!r} of {info.distribution} {info.version} is not in "
+                "use: the server's settings disable it, or do not allow it"
             )
         return PluginUnavailable(
             f"the plugin {info.name!r} of {info.distribution} {info.version} is quarantined: "

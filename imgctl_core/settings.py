@@ -9,9 +9,11 @@ here: `imgctl_core.plugins.configure` validates it by the plugin's own models.
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -230,6 +232,9 @@ def load_settings(
         warnings.append(
             f"OIDC_ALLOWED_GROUPS is not set: only members of {DEFAULT_GROUP} may come in"
         )
+    if path and path.stat().st_mode & stat.S_IWOTH:
+        warnings.append(f"everybody may write to the settings file: chmod 600 {path}")
+    warnings += _misspelt(variables)
     return ServerSettings(
         server,
         oidc,
@@ -243,6 +248,19 @@ def load_settings(
         origins,
         tuple(warnings),
     )
+
+
+def _misspelt(variables: Mapping[str, str]) -> list[str]:
+    """Return warnings about variables that are nearly, and so not, a setting's."""
+    known = [cls.variable(name) for cls in WITH_VARIABLES.values() for name in cls.model_fields]
+    ours = [name for name in variables.keys() - known if name.startswith(("IMGCTL_", "OIDC_"))]
+    # Nothing farther off: there are plugins' variables, and the client's.
+    near = {name: get_close_matches(name, known, 1, 0.9) for name in sorted(ours)}
+    return [
+        f"the variable {name} sets nothing; did you mean {found[0]}?"
+        for name, found in near.items()
+        if found
+    ]
 
 
 def _read_file(path: Path) -> Mapping[str, object]:

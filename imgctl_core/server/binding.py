@@ -85,10 +85,6 @@ class Binding:
         """Whether only this machine can reach it."""
         return self.path is not None or is_loopback(self.host)
 
-    @property
-    def encrypted(self) -> bool:
-        return self.tls is not None and self.path is None
-
     def check(self) -> tuple[str, ...]:
         """Return what is worth a warning.
 
@@ -96,13 +92,15 @@ class Binding:
             InvalidSetting: tokens would travel in clear, or the certificate is no good.
         """
         warnings: list[str] = []
-        if self.path is not None and _others_may_write(self.path.parent):
+        if self.path is not None and _mode(self.path.parent) & stat.S_IWOTH:
             warnings.append(
                 f"everybody may write in {self.path.parent}: when no server runs, somebody else"
                 " can put a socket of theirs there"
             )
         if self.tls is not None:
             warnings += load(self.tls).warnings()
+            if _mode(self.tls.key) & stat.S_IROTH:
+                warnings.append(f"everybody may read the TLS key: chmod 600 {self.tls.key}")
             if self.path is not None:
                 warnings.append("the TLS settings are not used on a unix socket")
             elif self.insecure_plaintext:
@@ -121,11 +119,11 @@ class Binding:
         return tuple(warnings)
 
 
-def _others_may_write(folder: Path) -> bool:
+def _mode(path: Path) -> int:
     try:
-        return bool(folder.stat().st_mode & stat.S_IWOTH)
+        return path.stat().st_mode
     except OSError:
-        return False
+        return 0
 
 
 def _bad(address: str, why: str) -> InvalidSetting:

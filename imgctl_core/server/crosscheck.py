@@ -52,7 +52,7 @@ def _check_tables(
 
 
 def _check_references(settings: ServerSettings, environments: list[str]) -> None:
-    named = [("IMGCTL_DEFAULT_SOURCE", settings.server.default_source)]
+    named = [("default_source (IMGCTL_DEFAULT_SOURCE)", settings.server.default_source)]
     named += [
         (f"[environments.{name}] promote_from", source)
         for name, table in settings.environments.items()

@@ -105,6 +105,7 @@ def check_binding(settings: ServerSettings) -> tuple[str, ...]:
 
 def follow_rotation(parts: Assembly) -> None:
     """Begin a new audit log now if the old one was moved away, as logrotate does."""
+    _LOG.info("hung up on: the audit log is looked at; settings are read at the start only")
     try:
         parts.audit.follow()
     except AuditUnavailable as error:

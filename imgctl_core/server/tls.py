@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -23,6 +25,9 @@ _SOON = timedelta(days=14)
 
 #: A certificate that runs out soon is told of in the log again after this.
 _REMIND = timedelta(days=1)
+
+#: Seconds until files that were no good are looked at again, when nobody touches them.
+_AGAIN = 10.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def load(paths: Paths) -> Material:
             f"tls_key: {paths.key} needs a passphrase",
             fix="store the key without one, readable by the server alone",
         ) from None
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise InvalidSetting(f"tls_key: {paths.key} holds no private key in PEM form") from None
     der = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if private.public_key().public_bytes(*der) != certificate.public_key().public_bytes(*der):
@@ -106,6 +111,8 @@ class RenewingCertificate:
         self._lock = threading.Lock()
         self._seen = self._stamp()
         self._material = load(paths)
+        self._refused: tuple[object, ...] = ()
+        self._again = 0.0
         self._reminded = datetime.now(UTC)
 
     def credentials(self) -> grpc.ServerCredentials:
@@ -126,12 +133,19 @@ class RenewingCertificate:
             stamp = self._stamp()
             if stamp == self._seen:
                 return None
-            self._seen = stamp
+            # What is no good now may be good in a moment, with the same times: files that
+            # could not be opened because too many are, a certificate whose day has not come.
+            now, known = time.monotonic(), stamp == self._refused
+            if known and now < self._again:
+                return None
             try:
                 self._material = load(self._paths)
             except InvalidSetting as error:
-                _LOG.error("the renewed TLS files are not used: %s", error.message)
+                self._refused, self._again = stamp, now + _AGAIN
+                if not known:
+                    _LOG.error("the renewed TLS files are not used: %s", error.message)
                 return None
+            self._seen = stamp
         _LOG.info("TLS certificate renewed, valid until %s", self._material.expires)
         return self._material.configuration()
 

@@ -137,7 +137,7 @@ def test_a_required_copy_that_fails_stops_everything_too(make_world: Any) -> Non
     world = make_world(copies=[Copy("place", place, required=True)])
     place.error = OSError(errno.ECONNREFUSED, "Connection refused")
     # What came before is in the log, and not in the copy.
-    world.journal.event("auth.checked", {})
+    world.audit.record("auth.checked", {})
     with pytest.raises(AuditUnavailable, match="copy to place"):
         world.engine.start(world.request("app:v1"), world.alice)
     place.error = None

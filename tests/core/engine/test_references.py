@@ -118,7 +118,7 @@ def test_a_quarantined_kind_is_named_with_its_reason(
 
 
 def test_a_disabled_kind_is_named(parse: Callable[[str], tuple[str, str]]) -> None:
-    with pytest.raises(PluginUnavailable, match="disabled"):
+    with pytest.raises(PluginUnavailable, match="not in use"):
         parse("off::v1")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
@@ -268,6 +271,32 @@ def test_a_certificate_that_nobody_renews_is_told_of_daily(
     monkeypatch.setattr(tls, "_REMIND", timedelta(0))
     watched.fetch()
     assert "nobody has renewed it" in caplog.text
+
+
+def test_files_that_could_not_be_read_for_a_moment_are_read_again(
+    files: TlsFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their times are the same: it was we who had no descriptor left."""
+    watched = RenewingCertificate(Paths(files.cert, files.key))
+    good = make_tls_files(tmp_path / "two")
+    _replace(files.key, good.key, 1)
+    _replace(files.cert, good.cert, 1)
+    now = [100.0]
+    monkeypatch.setattr(tls, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with monkeypatch.context() as patched:
+        error = OSError(errno.EMFILE, "Too many open files")
+        patched.setattr(Path, "read_bytes", Mock(side_effect=error))
+        assert watched.fetch() is None
+    assert watched.fetch() is None
+    now[0] += 10
+    assert watched.fetch() is not None
+
+
+def test_a_key_that_everybody_may_read_is_warned_about(files: TlsFiles) -> None:
+    files.key.chmod(0o644)
+    assert _binding(files).check() == (f"everybody may read the TLS key: chmod 600 {files.key}",)
+    files.key.chmod(0o640)
+    assert _binding(files).check() == ()
 
 
 def test_bad_files_are_read_and_logged_once(

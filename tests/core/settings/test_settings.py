@@ -106,6 +106,33 @@ def test_the_default_group_is_warned_about() -> None:
     assert DEFAULT_GROUP in settings.warnings[0]
 
 
+def test_a_variable_that_is_nearly_a_settings_is_warned_about() -> None:
+    environ = {
+        **OIDC,
+        "OIDC_ALLOWED_GROUPS": "a",
+        "OIDC_ALOWED_CONNECTORS": "ssh",
+        "IMGCTL_AUDIT_REQIRED": "syslog",
+        # Somebody else's: a plugin's, the client's, nobody's.
+        "IMGCTL_REGISTRY_DEV": "http://127.0.0.1:1",
+        "IMGCTL_AUDIENCE": "x",
+        "IMGCTL_SERVER": "localhost:1",
+        "AUDIT_REQUIRED": "x",
+    }
+    assert load_settings(environ=environ).warnings == (
+        "the variable IMGCTL_AUDIT_REQIRED sets nothing; did you mean IMGCTL_AUDIT_REQUIRED?",
+        "the variable OIDC_ALOWED_CONNECTORS sets nothing; did you mean OIDC_ALLOWED_CONNECTORS?",
+    )
+
+
+def test_a_settings_file_that_everybody_may_write_is_warned_about(file: Path) -> None:
+    file.chmod(0o664)
+    environ = {**OIDC, "OIDC_ALLOWED_GROUPS": "a"}
+    assert load_settings(config=file, environ=environ).warnings == ()
+    file.chmod(0o666)
+    (warning,) = load_settings(config=file, environ=environ).warnings
+    assert warning == f"everybody may write to the settings file: chmod 600 {file}"
+
+
 def test_an_empty_variable_is_an_unset_one(file: Path) -> None:
     settings = load_settings(config=file, environ={"IMGCTL_MAX_PROMOTIONS": "", **OIDC})
     assert settings.server.max_promotions == 3
