@@ -138,6 +138,15 @@ def test_what_several_crashes_left_of_lines_is_marked_at_once(log: Path, left: b
     assert "line 5 is no record" in verify(log).problems
 
 
+def test_a_line_is_marked_only_by_a_record_that_says_how_the_log_was_found(log: Path) -> None:
+    audit = AuditLog(log)
+    audit.record("auth.checked", {"torn_sha256": hashlib.sha256(b"x").hexdigest()})
+    audit.close()
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:4], b"x\n", lines[4]]))
+    assert verify(log).problems == ("line 5 is no record",)
+
+
 def test_a_line_is_marked_only_by_the_record_right_after_it(log: Path) -> None:
     log.write_bytes(log.read_bytes() + b'{"event":"auth.ch')
     audit = AuditLog(log)
