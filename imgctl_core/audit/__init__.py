@@ -1,8 +1,8 @@
 """The audit log: JSON lines, append-only, each chained to the one before it.
 
 `AuditLog` writes it, `read` and `verify` read it. `chain` has the form of a record, `file` the
-file under the writer, `copies` and `sinks` what else gets every record, `unfinished` what a
-crash left open.
+file under the writer, `tail` how a file ends, `opening` what is said of one that isn't as it was
+left, `copies` and `sinks` what else gets every record, `unfinished` what a crash left open.
 """
 
 from __future__ import annotations

@@ -22,6 +22,10 @@ SCHEMA: Final = 1
 #: Longest text kept of any one field, in characters: nobody fills the disk with a name.
 MAX_TEXT: Final = 4096
 
+#: Events that say how the log was found when it was opened, or that it was cut meanwhile. A
+#: file that is not the first one of its log begins with one of them.
+OPENING: Final = frozenset({"audit.rotated", "audit.recovered", "audit.truncated"})
+
 _STRINGS: Final = ("event", "prev_hash", "hash", "ts")
 
 
@@ -31,6 +35,15 @@ class Link:
 
     seq: int = 0
     head: str = GENESIS
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A record, the line that it is written as, and where the chain stands with it."""
+
+    record: Mapping[str, JSON]
+    line: bytes
+    link: Link
 
 
 def canonical(record: Mapping[str, JSON]) -> bytes:
@@ -45,10 +58,8 @@ def chain_hash(prev_hash: str, record: Mapping[str, JSON]) -> str:
     return hashlib.sha256(prev_hash.encode("ascii") + canonical(record)).hexdigest()
 
 
-def seal(
-    after: Link, event: str, fields: Mapping[str, JSON], *, ts: str, boot_id: str
-) -> tuple[Link, bytes]:
-    """Return where the chain stands with one more record, and that record's line."""
+def seal(after: Link, event: str, fields: Mapping[str, JSON], *, ts: str, boot_id: str) -> Sealed:
+    """Return one more record of a chain."""
     record: dict[str, JSON] = {
         **{name: _capped(value) for name, value in fields.items()},
         "schema": SCHEMA,
@@ -59,7 +70,8 @@ def seal(
         "prev_hash": after.head,
     }
     digest = chain_hash(after.head, record)
-    return Link(after.seq + 1, digest), canonical({**record, "hash": digest}) + b"\n"
+    record["hash"] = digest
+    return Sealed(record, canonical(record) + b"\n", Link(after.seq + 1, digest))
 
 
 def parse(line: bytes) -> dict[str, JSON] | None:

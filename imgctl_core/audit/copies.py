@@ -11,9 +11,13 @@ from imgctl_core.errors import AuditUnavailable
 
 _LOG = logging.getLogger("imgctl.audit")
 
-#: Records kept for a place that does not take them now. Beyond it the oldest are lost to
-#: that place; the file has them, and the numbers show the gap.
+#: Records kept for a place that does not take them now. Further ones are lost to that place;
+#: the file has them, and the numbers show the gap.
 MAX_WAITING: Final = 10_000
+
+#: So many of them only of what promotions depend on: denials, which anybody can cause, must
+#: not push an outcome out.
+RESERVED: Final = 1_000
 
 #: Seconds between two tries to reach a place that failed.
 RETRY_SECONDS: Final = 1.0
@@ -26,7 +30,7 @@ class Sink(Protocol):
         """Hand over one record's line, newline included.
 
         Raises:
-            OSError: it was not taken, and is to be handed over again.
+            Exception: it was not taken, and is to be handed over again. Mostly an OSError.
         """
 
     def close(self) -> None: ...
@@ -51,6 +55,8 @@ class Copy:
         self._sink = sink
         self._waiting: deque[bytes] = deque()
         self._changed = threading.Condition()
+        self._taken = 0
+        self._done = 0
         self._lost = 0
         self._tries = 0
         self._error = ""
@@ -60,14 +66,21 @@ class Copy:
         self._thread = threading.Thread(target=self._run, name=f"audit-{name}", daemon=True)
         self._thread.start()
 
-    def take(self, line: bytes) -> None:
-        """Take one more line to pass on. Never blocks."""
+    def take(self, line: bytes, *, must_have: bool = False) -> None:
+        """Take one more line to pass on. Never blocks.
+
+        Args:
+            line: one record's, newline included.
+            must_have: whether promotions depend on it. A required copy loses none of these:
+                while it lags nothing is promoted, so there are never many of them.
+        """
         with self._changed:
-            if len(self._waiting) >= MAX_WAITING:
-                # Not the first: it may be on its way.
-                del self._waiting[1]
+            room = MAX_WAITING if must_have else MAX_WAITING - RESERVED
+            if len(self._waiting) >= room and not (must_have and self.required):
                 self._lost += 1
+                return
             self._waiting.append(line)
+            self._taken += 1
             self._changed.notify_all()
 
     def settle(self, seconds: float) -> None:
@@ -79,12 +92,12 @@ class Copy:
         if not self.required:
             return
         with self._changed:
-            tried, self._hurry = self._tries, True
+            taken, tried, self._hurry = self._taken, self._tries, True
             self._changed.notify_all()
             self._changed.wait_for(
-                lambda: not self._waiting or (self._error and self._tries > tried), seconds
+                lambda: self._done >= taken or (self._error and self._tries > tried), seconds
             )
-            if self._waiting:
+            if self._done < taken:
                 raise AuditUnavailable(
                     f"the audit log's copy to {self.name} lags behind:"
                     f" {self._error or 'no answer'}",
@@ -106,7 +119,7 @@ class Copy:
         while (line := self._next()) is not None:
             try:
                 self._sink.write(line)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 # whatever it is, the thread must go on
                 self._failed(error)
             else:
                 self._passed()
@@ -123,12 +136,13 @@ class Copy:
                 return None
             return self._waiting[0]
 
-    def _failed(self, error: OSError) -> None:
+    def _failed(self, error: Exception) -> None:
         with self._changed:
             if not self._error:
                 _LOG.error("the audit log is not copied to %s: %s", self.name, error)
             self._tries += 1
-            self._error = error.strerror or str(error) or type(error).__name__
+            why = error.strerror if isinstance(error, OSError) else ""
+            self._error = why or str(error) or type(error).__name__
             self._changed.notify_all()
 
     def _passed(self) -> None:
@@ -136,6 +150,7 @@ class Copy:
             # None is left when `close` gave up meanwhile.
             if self._waiting:
                 self._waiting.popleft()
+                self._done += 1
             if self._error or self._lost:
                 _LOG.warning("the audit log is copied to %s again: %d lost", self.name, self._lost)
             self._error, self._lost = "", 0

@@ -5,31 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
+import logging
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
-from imgctl_core.audit.chain import Link, parse
+from imgctl_core.audit.chain import Link, Sealed, parse
+from imgctl_core.audit.tail import Tail, link_of, tail_of
 from imgctl_core.errors import AuditUnavailable
 
-#: How far back from the end the last record is looked for at first; four times as far
-#: each time that it isn't there.
-_TAIL: Final = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """How a file ends: its last record's place in the chain, and a line that was cut."""
-
-    link: Link | None
-    torn: bytes = b""
-
-    @property
-    def torn_sha256(self) -> str:
-        return hashlib.sha256(self.torn).hexdigest()
+_LOG = logging.getLogger("imgctl.audit")
 
 
 class LogFile:
@@ -39,6 +26,7 @@ class LogFile:
         self._path = path
         self._fd = fd
         self._size = os.fstat(fd).st_size
+        self._stuck = False
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -106,61 +94,46 @@ class LogFile:
             raise
         self._size = before + len(line)
 
-    def accept(self) -> None:
-        """Take the file's size as it is now for the right one."""
-        self._size = self.actual_size
-
     def tail(self) -> Tail:
         """Return how the file ends."""
         return tail_of(self._fd)
 
-    def rename(self, to: Path) -> None:
+    def after(self, link: Link) -> Iterator[Sealed]:
+        """Yield the records that follow a place in the chain, which may be before the file."""
+        with os.fdopen(os.dup(self._fd), "rb") as stream:
+            stream.seek(0)
+            for line in stream:
+                # Most lines are not even parsed.
+                record = parse(line) if link.head.encode("ascii") in line else None
+                if record is not None and record["prev_hash"] == link.head:
+                    link = link_of(record)
+                    yield Sealed(record, line.removesuffix(b"\n") + b"\n", link)
+
+    def put_aside(self, to: Path) -> bool:
         """Give the file another name, with all that is in it on the disk.
 
+        Returns whether it has that now. When it can't be renamed that is logged, once: a log
+        that grows on is better than none.
+
         Raises:
-            OSError: it could not be done, or another file has that name.
+            OSError: it was renamed, and what is in it may not be on the disk.
         """
-        if to.exists():
-            raise OSError(f"it is full, and its next name {to.name} is taken")
+        try:
+            if to.exists():
+                raise FileExistsError(errno.EEXIST, "another file has that name")
+            self._path.rename(to)
+        except OSError as error:
+            if not self._stuck:
+                _LOG.error("the audit log grows on, it can't be moved to %s: %s", to, error)
+            self._stuck = True
+            return False
         os.fsync(self._fd)
-        self._path.rename(to)
         sync_folder(to.parent)
+        return True
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
             os.close(self._fd)
-
-
-def last_link(path: Path) -> Link | None:
-    """Return the place of a file's last record in its chain, None when it has none."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        return tail_of(fd).link
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-
-
-def tail_of(fd: int) -> Tail:
-    """Return how an open file ends."""
-    size, length = os.fstat(fd).st_size, _TAIL
-    while True:
-        start = max(0, size - length)
-        end = os.pread(fd, length, start)
-        lines = end.removesuffix(b"\n").split(b"\n")
-        # The first line may have begun before.
-        whole = lines if start == 0 else lines[1:]
-        last = next((record for line in reversed(whole) if (record := parse(line))), None)
-        if last is not None or start == 0:
-            break
-        length *= 4
-    torn = b"" if not end or end.endswith(b"\n") else lines[-1]
-    link = None if last is None else Link(int(str(last["seq"])), str(last["hash"]))
-    return Tail(link, torn)
 
 
 def sync_folder(folder: Path) -> None:

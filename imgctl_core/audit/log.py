@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from imgctl_core.audit.chain import Link, parse, seal
+from imgctl_core.audit.chain import Link, Sealed, seal
 from imgctl_core.audit.copies import Copy
-from imgctl_core.audit.file import LogFile, Tail, last_link
-from imgctl_core.audit.places import rotated, siblings
+from imgctl_core.audit.file import LogFile
+from imgctl_core.audit.opening import opening
+from imgctl_core.audit.places import rotated
+from imgctl_core.audit.tail import Tail, last_of
 from imgctl_core.audit.unfinished import Unfinished
 from imgctl_core.errors import AuditUnavailable
 from imgctl_core.models import JSON
@@ -81,16 +84,11 @@ class AuditLog:
         With `durable` it is on the disk when this returns.
 
         Raises:
-            AuditUnavailable: it could not be written, and it is not in the log.
+            AuditUnavailable: it could not be written, or the log is closed. It is not in the
+                log, unless a disk that fails let nobody take it back: then it is for good.
         """
-        with self._lock:
-            try:
-                self._ready()
-                return self._append(event, fields, durable=durable)
-            except OSError as error:
-                # Nothing is taken for granted: the next record opens the file anew.
-                self._let_go()
-                raise _unavailable(self._path, error) from error
+        with self._ready():
+            return self._append(event, fields, durable=durable)
 
     def settle(self, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until every copy that must have all records has them.
@@ -105,102 +103,88 @@ class AuditLog:
         """Look now whether the file was moved away, and begin a new one then.
 
         Raises:
-            AuditUnavailable: the new one can't be written.
+            AuditUnavailable: the new one can't be written, or the log is closed.
         """
-        with self._lock:
-            try:
-                self._ready()
-            except OSError as error:
-                self._let_go()
-                raise _unavailable(self._path, error) from error
+        with self._ready():
+            pass
 
     def close(self) -> None:
         """Give the file back, and let the copies have what they have not yet."""
-        for copy in self._copies:
-            copy.close()
         with self._lock:
             self._closed = True
             self._let_go()
+        for copy in self._copies:
+            copy.close()
 
     def _begin(self) -> None:
-        """Open the file as a new process does."""
+        """Open the file as a new process does: only the files know where the chain stands."""
         self._file = LogFile.open(self._path)
         tail = self._file.tail()
-        before = self._path
-        if tail.link is not None:
-            self._link = tail.link
-        else:
-            # It was moved away while no server ran, or as one was cut off.
-            found = [(link, path) for path in siblings(self._path) if (link := last_link(path))]
-            if found:
-                self._link, before = max(found, key=lambda each: each[0].seq)
+        self._link, before = last_of(self._path, tail)
         self._underway.scan(before)
-        self._mark_torn(tail)
-        if before != self._path:
-            self._append("audit.rotated", self._rotation(before.name), durable=True)
+        self._take_up(tail, previous=before.name)
 
-    def _ready(self) -> None:
-        """Have the right file open, as it should be."""
-        if self._closed:
-            raise OSError(errno.EBADF, "it was closed")
-        if self._file is None:
-            self._take_up_again()
-        elif self._file.moved():
-            self._go_on_in_new_file("")
-        elif self._max_bytes and self._file.size >= self._max_bytes:
-            aside = rotated(self._path, self._link.seq)
-            self._file.rename(aside)
-            self._go_on_in_new_file(aside.name)
-        elif (found := self._file.actual_size) < (expected := self._file.size):
-            _LOG.error("somebody cut the audit log from %d bytes to %d", expected, found)
-            self._file.accept()
-            sizes: dict[str, JSON] = {"expected_bytes": expected, "found_bytes": found}
-            self._append("audit.truncated", sizes, durable=True)
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[None]:
+        """Hold the log, with the right file open, as it should be."""
+        with self._lock:
+            if self._closed:
+                raise AuditUnavailable(
+                    "the audit log is closed: the server ends", fix="ask again when it is back"
+                )
+            try:
+                self._find_file()
+                yield
+            except OSError as error:
+                # Nothing is taken for granted: the next record opens the file anew.
+                self._let_go()
+                raise _unavailable(self._path, error) from error
 
-    def _take_up_again(self) -> None:
-        """Open the file after a failure: the record that failed is in it, or it isn't."""
-        self._file = LogFile.open(self._path)
-        tail = self._file.tail()
-        if tail.link is not None and tail.link.seq >= self._link.seq:
-            self._link = tail.link
-            self._mark_torn(tail)
+    def _find_file(self) -> None:
+        file = self._file
+        if file is None or file.moved():
+            self._open()
             return
-        self._mark_torn(tail)
-        if self._link.seq:
-            self._append("audit.rotated", self._rotation(""), durable=True)
+        aside = rotated(self._path, self._link.seq)
+        if self._max_bytes and file.size >= self._max_bytes and file.put_aside(aside):
+            self._open(previous=aside.name)
+        elif (found := file.actual_size) < (expected := file.size):
+            _LOG.error("somebody cut the audit log from %d bytes to %d", expected, found)
+            self._take_up(file.tail(), cut=(expected, found))
 
-    def _go_on_in_new_file(self, previous: str) -> None:
+    def _open(self, *, previous: str = "") -> None:
+        """Open the file that has the name now, and go on in it."""
         new = LogFile.open(self._path)
-        if self._file is not None:
-            self._file.close()
+        self._let_go()
         self._file = new
-        self._append("audit.rotated", self._rotation(previous), durable=True)
+        tail = new.tail()
+        if tail.link not in (None, self._link):
+            # A record that failed, and could not be taken back.
+            for sealed in new.after(self._link):
+                self._written(sealed, durable=True)
+        self._take_up(tail, previous=previous)
 
-    def _rotation(self, previous: str) -> dict[str, JSON]:
-        return {
-            "previous_seq": self._link.seq,
-            "previous_file": previous,
-            "unfinished": [*self._underway.entries],
-        }
+    def _take_up(self, tail: Tail, previous: str = "", cut: tuple[int, int] | None = None) -> None:
+        """Go on behind what the file ends with, and say what is not as it was left."""
+        if found := opening(self._link, tail, self._underway.entries, previous, cut):
+            self._append(*found, durable=True, before=b"\n" if tail.open else b"")
 
-    def _mark_torn(self, tail: Tail) -> None:
-        """Keep what a crash left of a line, marked, for whoever asks."""
-        if tail.torn and self._file is not None:
-            self._file.append(b"\n", durable=False)
-            self._append("audit.recovered", {"torn_sha256": tail.torn_sha256}, durable=True)
-
-    def _append(self, event: str, fields: Mapping[str, JSON], *, durable: bool) -> str:
+    def _append(
+        self, event: str, fields: Mapping[str, JSON], *, durable: bool, before: bytes = b""
+    ) -> str:
         if self._file is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         ts = self._now().isoformat(timespec="microseconds")
-        link, line = seal(self._link, event, fields, ts=ts, boot_id=self._boot_id)
-        self._file.append(line, durable=durable)
-        self._link = link
-        if (record := parse(line)) is not None:
-            self._underway.note(record)
+        sealed = seal(self._link, event, fields, ts=ts, boot_id=self._boot_id)
+        self._file.append(before + sealed.line, durable=durable)
+        self._written(sealed, durable=durable)
+        return sealed.link.head
+
+    def _written(self, sealed: Sealed, *, durable: bool) -> None:
+        self._link = sealed.link
+        self._underway.note(sealed.record)
         for copy in self._copies:
-            copy.take(line)
-        return link.head
+            copy.take(sealed.line, must_have=durable)
 
     def _let_go(self) -> None:
         if self._file is not None:

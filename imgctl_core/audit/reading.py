@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-from imgctl_core.audit.chain import Link, is_intact, parse
+from imgctl_core.audit.chain import OPENING, Link, is_intact, parse
 from imgctl_core.audit.places import default_audit_log
 from imgctl_core.errors import AuditUnavailable
 from imgctl_core.models import JSON
-
-#: What a file may begin with when it is not the first one of its log.
-_TAKES_UP: Final = frozenset({"audit.rotated", "audit.recovered", "audit.truncated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +77,16 @@ class _Check:
     records: int = 0
     first: int = 1
     seen: bool = False
-    torn: _Line | None = None
+    torn: list[_Line] = field(default_factory=list)
 
     def line(self, line: _Line) -> None:
         if line.record is None:
-            self._rubbish(self.torn)
-            self.torn = line
+            self.torn.append(line)
             return
         record = line.record
-        if self.torn is not None:
-            digest = hashlib.sha256(self.torn.text).hexdigest()
-            marked = record["event"] == "audit.recovered" and record.get("torn_sha256") == digest
-            self._rubbish(None if marked else self.torn)
-            self.torn = None
+        self._rubbish(record if record["event"] in OPENING else {})
         seq, before = int(str(record["seq"])), str(record["prev_hash"])
-        if self.records == 0 and record["event"] in _TAKES_UP:
+        if self.records == 0 and record["event"] in OPENING:
             self.link, self.first = Link(seq - 1, before), seq
             if record["event"] == "audit.truncated":
                 self._problem(line, "says that the file was cut, and what it held is not here")
@@ -110,8 +101,7 @@ class _Check:
 
     def end_of_file(self) -> None:
         """Note a line that was cut and never marked: no server has started since."""
-        self._rubbish(self.torn)
-        self.torn = None
+        self._rubbish({})
 
     def result(self) -> Verification:
         problems = list(self.problems)
@@ -119,13 +109,25 @@ class _Check:
             problems.append(f"no record has the expected hash {self.expect_head}")
         return Verification(self.records, self.link.head, tuple(problems), self.first)
 
-    def _rubbish(self, line: _Line | None) -> None:
-        if line is not None:
+    def _rubbish(self, after: Mapping[str, JSON]) -> None:
+        """Note the lines that are no records, but for what the record after them marks."""
+        torn, self.torn = self.torn, []
+        marked = after.get("torn_sha256")
+        # A second crash may have cut the record that was to mark the first one's line.
+        if torn and _sha256(torn) == marked:
+            return
+        if torn and _sha256(torn[-1:]) == marked:
+            torn.pop()
+        for line in torn:
             self._problem(line, "is no record")
 
     def _problem(self, line: _Line, what: str) -> None:
         where = f"{line.path}: line" if self.several else "line"
         self.problems.append(f"{where} {line.number} {what}")
+
+
+def _sha256(lines: list[_Line]) -> str:
+    return hashlib.sha256(b"\n".join(line.text for line in lines)).hexdigest()
 
 
 def _lines(path: Path) -> Iterator[_Line]:

@@ -71,7 +71,7 @@ class SyslogAddress:
         if not host or not (port == "" or (port.isascii() and port.isdigit())):
             raise _bad(text)
         number = int(port) if port else _DEFAULT_PORTS[transport]
-        if not 0 < number <= 65535:
+        if not 0 < number <= 65535 or not _is_name(host):
             raise _bad(text)
         return cls(transport, host, number)
 
@@ -185,6 +185,15 @@ def _anchor(record: bytes) -> bytes:
 def _printable(text: str, length: int) -> str:
     """Return a header field: printable ASCII without spaces, `-` when nothing is left."""
     return "".join(char for char in text if "!" <= char <= "~")[:length] or "-"
+
+
+def _is_name(host: str) -> bool:
+    """Return whether a resolver can be asked for it: it encodes names as this does."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return host.isprintable() and " " not in host
 
 
 def _bad(text: str) -> InvalidSetting:

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from imgctl_core.audit.chain import parse
+from imgctl_core.audit.chain import OPENING, parse
 from imgctl_core.models import JSON
 
 _BEGINS: Final = "promotion.requested"
 _GOES_ON: Final = frozenset({_BEGINS, "promotion.cancel_requested"})
-_CARRIES: Final = "audit.rotated"
 
 #: What is kept of a request, to say later what became of it.
 _KEPT: Final = ("audit_id", "action", "actor", "source", "destination", "items")
@@ -20,8 +19,9 @@ _KEPT: Final = ("audit_id", "action", "actor", "source", "destination", "items")
 class Unfinished:
     """Follows records as they come, and knows which promotions are under way by them.
 
-    The first record of a file after a rotation carries what was under way then, so that
-    the newest file is enough to know.
+    The first record of a file after a rotation, and every other that tells of a crash or a
+    cut, carries what was under way then: the newest file is enough to know, whatever the
+    ones before it have lost.
     """
 
     def __init__(self) -> None:
@@ -31,11 +31,11 @@ class Unfinished:
         """Take notice of one record."""
         event = str(record.get("event"))
         audit_id = record.get("audit_id")
-        if event == _CARRIES:
+        if event in OPENING:
             carried = record.get("unfinished")
-            for entry in carried if isinstance(carried, list) else ():
-                if isinstance(entry, dict):
-                    self._open[str(entry.get("audit_id"))] = entry
+            if isinstance(carried, list):
+                entries = [entry for entry in carried if isinstance(entry, dict)]
+                self._open = {str(entry.get("audit_id")): entry for entry in entries}
         elif isinstance(audit_id, str) and event == _BEGINS:
             kept: dict[str, JSON] = {name: record[name] for name in _KEPT if name in record}
             kept["requested_seq"] = record.get("seq")
@@ -63,7 +63,7 @@ class Unfinished:
 def _telling(lines: Iterable[bytes]) -> Iterable[Mapping[str, JSON]]:
     for line in lines:
         # Most lines of a large log say nothing of promotions: they are not even parsed.
-        if b'"event":"promotion.' in line or b'"event":"audit.rotated"' in line:
+        if b'"event":"promotion.' in line or b'"unfinished":' in line:
             record = parse(line.removesuffix(b"\n"))
             if record is not None:
                 yield record

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from imgctl_core.audit import GENESIS, AuditLog, read, verify
+from imgctl_core.audit.chain import Link, seal
 from imgctl_core.errors import AuditUnavailable
+from imgctl_core.models import JSON
 
 
 @pytest.fixture
@@ -134,6 +136,80 @@ def test_a_torn_last_line_is_marked_and_kept(log: Path) -> None:
     assert verify(log).problems == ("line 5 is no record",)
 
 
+@pytest.mark.parametrize("left", [b'{"event":"au\n', b'{"event":"au\n{"ev', b"\n", b'{"a\n\n{"b\n'])
+def test_what_several_crashes_left_of_lines_is_marked_at_once(log: Path, left: bytes) -> None:
+    """A crash may cut the record too that was to mark what the one before it had cut."""
+    whole = log.read_bytes()
+    log.write_bytes(whole + left)
+    assert verify(log).problems
+    AuditLog(log).close()
+    assert log.read_bytes().startswith(whole + left)
+    last = [*read(log)][-1]
+    assert last["event"] == "audit.recovered"
+    assert last["torn_sha256"] == hashlib.sha256(left.removesuffix(b"\n")).hexdigest()
+    assert (verify(log).problems, verify(log).records) == ((), 5)
+    # One more line, or one less, is not what was marked.
+    after = log.read_bytes().removeprefix(whole + left)
+    log.write_bytes(whole + b"x\n" + left + after)
+    assert "line 5 is no record" in verify(log).problems
+
+
+def test_a_line_is_marked_only_by_a_record_that_says_how_the_log_was_found(log: Path) -> None:
+    audit = AuditLog(log)
+    audit.record("auth.checked", {"torn_sha256": hashlib.sha256(b"x").hexdigest()})
+    audit.close()
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:4], b"x\n", lines[4]]))
+    assert verify(log).problems == ("line 5 is no record",)
+
+
+def test_a_line_is_marked_only_by_the_record_right_after_it(log: Path) -> None:
+    log.write_bytes(log.read_bytes() + b'{"event":"auth.ch')
+    audit = AuditLog(log)
+    audit.record("auth.checked", {})
+    audit.close()
+    lines = log.read_bytes().splitlines(keepends=True)
+    assert verify(log).problems == ()
+    log.write_bytes(b"".join([*lines[:4], *lines[5:], lines[4]]))
+    assert verify(log).problems == ("line 7 is no record",)
+
+
+def test_files_of_earlier_versions_are_sound(log: Path) -> None:
+    """Theirs has the lines' hash alone, of the last one, and the rotation by itself."""
+    when = {"ts": "2026-01-01T00:00:00.000000+00:00", "boot_id": "b"}
+    torn = {"torn_sha256": hashlib.sha256(b'{"torn').hexdigest()}
+    stands = Link(4, verify(log).head)
+    recovered = seal(stands, "audit.recovered", torn, **when)
+    moved: dict[str, JSON] = {"previous_seq": 4, "previous_file": "audit.jsonl.1", "unfinished": []}
+    rotated = seal(recovered.link, "audit.rotated", moved, **when)
+    whole, lines = log.read_bytes(), b'{"torn\n' + recovered.line + rotated.line
+    log.write_bytes(whole + lines)
+    assert verify(log).problems == ()
+    other = log.with_name("audit.jsonl.1")
+    log.rename(other)
+    other.write_bytes(whole)
+    log.write_bytes(lines)
+    assert verify(other, log).problems == verify(log).problems == ()
+    # Where two crashes had left two lines, only the second was marked.
+    log.write_bytes(b'{"to\n' + lines)
+    assert verify(log).problems == ("line 1 is no record",)
+    AuditLog(log).close()
+    assert [record["event"] for record in read(log)] == ["audit.recovered", "audit.rotated"]
+
+
+def test_a_closed_log_stays_closed(log: Path) -> None:
+    audit = AuditLog(log)
+    audit.record("server.stopped", {})
+    audit.close()
+    before = log.read_bytes()
+    for late in (lambda: audit.record("auth.checked", {}), audit.follow):
+        with pytest.raises(AuditUnavailable, match="is closed"):
+            late()
+    audit.close()
+    assert log.read_bytes() == before
+    AuditLog(log).close()
+
+
 def test_a_second_writer_is_refused(log: Path) -> None:
     audit = AuditLog(log)
     with pytest.raises(AuditUnavailable, match="another imgctl server"):
@@ -215,12 +291,21 @@ def test_a_record_that_can_not_be_taken_back_is_gone_on_from(
     monkeypatch.setattr(os, "fsync", fail)
     monkeypatch.setattr(os, "ftruncate", fail)
     with pytest.raises(AuditUnavailable):
-        audit.record("one", {}, durable=True)
+        audit.record("promotion.requested", {"audit_id": "pr_1"}, durable=True)
     monkeypatch.undo()
     audit.record("two", {}, durable=True)
+    # It is under way like any other, in a file that knows of no other.
+    log.rename(log.with_suffix(".1"))
+    audit.follow()
     audit.close()
-    assert [record["event"] for record in read(log)][-2:] == ["one", "two"]
-    assert verify(log).problems == ()
+    assert [record["event"] for record in read(log.with_suffix(".1"))][-2:] == [
+        "promotion.requested",
+        "two",
+    ]
+    assert verify(log.with_suffix(".1"), log).problems == ()
+    again = AuditLog(log)
+    assert [entry["audit_id"] for entry in again.interrupted] == ["pr_1"]
+    again.close()
 
 
 def test_a_half_written_line_that_can_not_be_taken_back_is_marked(

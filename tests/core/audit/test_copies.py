@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Place:
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
-        self.error: OSError | None = None
+        self.error: Exception | None = None
         self.may_go_on = threading.Event()
         self.may_go_on.set()
         self.closed = threading.Event()
@@ -99,19 +100,88 @@ def test_a_required_place_that_hangs_is_waited_for_no_longer_than_allowed(
     audit.close()
 
 
-def test_memory_for_a_place_that_is_gone_has_an_end(
-    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies_module, "MAX_WAITING", 5)
+    monkeypatch.setattr(copies_module, "RESERVED", 2)
+
+
+@pytest.mark.usefixtures("little_room")
+def test_memory_for_a_place_that_is_gone_has_an_end(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     place.may_go_on.clear()
-    copy = Copy("place", place, required=True)
-    for number in range(20):
+    copy = Copy("place", place)
+    for number in range(10):
         copy.take(b"%d\n" % number)
+    for number in range(10, 20):
+        copy.take(b"%d\n" % number, must_have=True)
     place.may_go_on.set()
-    copy.settle(10)
-    assert place.lines == [b"0\n", b"16\n", b"17\n", b"18\n", b"19\n"]
+    copy.close(30)
+    # Denials leave room for outcomes.
+    assert place.lines == [b"0\n", b"1\n", b"2\n", b"10\n", b"11\n"]
     assert "15 lost" in caplog.text
-    copy.close()
+
+
+@pytest.mark.usefixtures("little_room")
+def test_a_required_place_gets_all_that_promotions_depend_on(
+    tmp_path: Path, place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.may_go_on.clear()
+    audit = AuditLog(tmp_path / "audit.jsonl", copies=[Copy("place", place, required=True)])
+    for number in range(20):
+        audit.record("authz.denied", {"number": number})
+        audit.record("promotion.failed", {"number": number}, durable=True)
+    with pytest.raises(AuditUnavailable, match="lags behind"):
+        audit.settle(seconds=0)
+    place.may_go_on.set()
+    audit.settle(seconds=30)
+    audit.close()
+    copied = [json.loads(line) for line in place.lines]
+    outcomes = [record["number"] for record in copied if record["event"] == "promotion.failed"]
+    assert outcomes == list(range(20))
+    denials = len(copied) - len(outcomes)
+    assert 0 < denials < 5
+    assert f"{20 - denials} lost" in caplog.text
+    assert copied == sorted(copied, key=lambda record: record["seq"])
+
+
+def test_nobody_waits_for_what_comes_later() -> None:
+    """A place that is slower than the log is written still has what came before."""
+    more = threading.Event()
+    more.set()
+
+    class Behind:
+        def write(self, line: bytes) -> None:
+            if more.is_set():
+                copy.take(b"and another\n")
+
+        def close(self) -> None:
+            """Nothing to give back."""
+
+    copy = Copy("place", Behind(), required=True)
+    copy.take(b"one\n")
+    began = time.monotonic()
+    try:
+        copy.settle(20)
+        assert time.monotonic() - began < 20
+    finally:
+        more.clear()
+        copy.close(30)
+
+
+def test_whatever_a_place_raises_is_the_reason_and_it_is_tried_again(
+    tmp_path: Path, place: Place
+) -> None:
+    place.error = UnicodeError("label empty or too long")
+    audit = AuditLog(tmp_path / "audit.jsonl", copies=[Copy("place", place, required=True)])
+    audit.record("auth.checked", {})
+    with pytest.raises(AuditUnavailable, match="label empty or too long"):
+        audit.settle(seconds=30)
+    place.error = None
+    audit.settle(seconds=30)
+    audit.close()
+    assert len(place.lines) == 1
 
 
 def test_what_a_place_never_took_is_told_at_the_end(
@@ -153,7 +223,9 @@ def test_addresses_of_syslog(text: str, address: SyslogAddress) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "unix:", "unix:dev/log", "udp:", "udp::1", "tcp:h:x", "tcp:h:0", "tcp:h:65536",
-     "tls:h:1", "/dev/log", "tcp:[::1", "tcp:[::1]9", "udp:h:1:2"],
+     "tls:h:1", "/dev/log", "tcp:[::1", "tcp:[::1]9", "udp:h:1:2", "udp:logs..example.com",
+     f"tcp:{'x' * 64}.example.com:601", "udp:logs example.com", "udp:logs\0.example.com:514",
+     "tcp:\ud800"],
 )  # fmt: skip
 def test_what_is_no_address_of_syslog(text: str) -> None:
     with pytest.raises(InvalidSetting, match="syslog address") as caught:

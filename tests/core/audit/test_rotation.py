@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 from pathlib import Path
 
@@ -46,14 +48,14 @@ def test_a_full_file_is_moved_aside_and_the_chain_goes_on(path: Path) -> None:
     assert alone.first > 1
 
 
-def test_no_other_file_is_written_over(path: Path) -> None:
+def test_no_other_file_is_written_over(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     audit = AuditLog(path, max_bytes=1)
     _write(audit, 1)
     taken = rotated(path, 1)
     taken.write_text("precious")
-    with pytest.raises(AuditUnavailable, match=f"{taken.name} is taken"):
-        _write(audit, 1)
+    _write(audit, 1)
     assert taken.read_text() == "precious"
+    assert "another file has that name" in caplog.text
     taken.unlink()
     _write(audit, 1)
     audit.close()
@@ -202,6 +204,65 @@ def test_a_tail_cut_off_a_running_server_is_found(path: Path) -> None:
         "line 2 does not follow the line before it",
         "line 2 has number 4, expected 2",
     )
+
+
+def test_a_file_cut_in_a_line_is_told_and_loses_no_interruption(path: Path) -> None:
+    audit = AuditLog(path)
+    for number in (1, 2):
+        audit.record("promotion.requested", {"audit_id": f"pr_{number}"})
+        size = path.stat().st_size
+        audit.record("promotion.requested", {"audit_id": f"pr_x{number}"})
+        audit.record("promotion.promoted", {"audit_id": f"pr_x{number}"})
+    expected, head = path.stat().st_size, audit.head
+    # The middle of the third last line: of pr_x2 neither the request nor the outcome is left.
+    os.truncate(path, size - 20)
+    torn = path.read_bytes().splitlines()[-1]
+    _write(audit, 1)
+    audit.close()
+    truncated = [*read(path)][-2]
+    assert truncated["event"] == "audit.truncated"
+    assert truncated["prev_hash"] == head
+    assert (truncated["expected_bytes"], truncated["found_bytes"]) == (expected, size - 20)
+    assert truncated["torn_sha256"] == hashlib.sha256(torn).hexdigest()
+    assert verify(path).problems == (
+        "line 5 does not follow the line before it",
+        "line 5 has number 7, expected 4",
+    )
+    again = AuditLog(path)
+    assert [entry["audit_id"] for entry in again.interrupted] == ["pr_1", "pr_2"]
+    again.close()
+
+
+def test_an_outcome_that_was_cut_off_is_no_interruption(path: Path) -> None:
+    audit = AuditLog(path)
+    audit.record("promotion.requested", {"audit_id": "pr_1"})
+    size = path.stat().st_size
+    audit.record("promotion.promoted", {"audit_id": "pr_1"})
+    os.truncate(path, size)
+    audit.follow()
+    audit.close()
+    again = AuditLog(path)
+    assert again.interrupted == ()
+    again.close()
+
+
+def test_a_full_file_that_can_not_be_moved_grows_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    audit = AuditLog(path, max_bytes=1)
+    monkeypatch.setattr(os, "rename", fail)
+    _write(audit, 5)
+    monkeypatch.undo()
+    assert [record["seq"] for record in read(path)] == [1, 2, 3, 4, 5]
+    assert caplog.text.count("can't be moved") == 1
+    # And it is moved as soon as it can be.
+    _write(audit, 1)
+    audit.close()
+    assert _events(path) == ["audit.rotated", "auth.checked"]
+    assert verify(path.with_name("audit.000000000005.jsonl"), path).problems == ()
 
 
 def test_what_was_under_way_is_carried_into_the_next_file(path: Path) -> None:
