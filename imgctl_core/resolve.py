@@ -41,6 +41,9 @@ DEFAULT_KIND = "image"
 # As long as a kind can be: a longer word is no kind that nobody knows, but no kind.
 _KIND_PREFIX = re.compile(r"([a-z][a-z0-9-]{0,31}):(.*)", re.ASCII | re.DOTALL)
 
+# What follows a host's name, and no kind's: image references say what to do about hosts.
+_PORT = re.compile(r"[0-9]{1,5}/", re.ASCII)
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -141,7 +144,8 @@ class Resolver:
             return self._promoters[DEFAULT_KIND], image
         if kind in self._promoters:
             return self._parse_as(kind, rest)
-        if kind and (":" in rest or DEFAULT_KIND not in self._promoters):
+        host = _PORT.match(rest) is not None and DEFAULT_KIND in self._promoters
+        if kind and not host and (":" in rest or DEFAULT_KIND not in self._promoters):
             raise self._unknown(kind)
         return self._parse_as(DEFAULT_KIND, text)
 

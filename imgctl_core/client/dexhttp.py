@@ -213,6 +213,8 @@ def _unreachable(shown: str, error: Exception, *, proxy: bool) -> IssuerUnreacha
     fix = "check --dex-url and the network, or ask who runs Dex"
     if isinstance(cause, ssl.SSLCertVerificationError):
         fix = "if Dex uses a private CA, give its certificate with --ca-file (IMGCTL_CA_FILE)"
+        if "not yet valid" in _why(cause) or "expired" in _why(cause):
+            fix = "check this machine's clock; if it is right, Dex's certificate must be renewed"
     elif isinstance(cause, ssl.SSLError):
         fix = "check that --dex-url names a port that speaks TLS"
     elif proxy:

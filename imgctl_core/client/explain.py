@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode
-
+from imgctl_core.auth.subject import parse_subject
 from imgctl_core.client.tokens import LoginSettings, Token, number
 from imgctl_core.text import one_line
 
@@ -70,7 +69,8 @@ def _form(token: Token) -> tuple[str, str] | None:
             " OIDC_MAX_TOKEN_LIFETIME"
         )
         return message, fix
-    connector = _connector(token)
+    subject = parse_subject(str(token.claims.get("sub", "")))
+    connector = subject.connector if subject else ""
     if connector not in ("", "ssh"):
         message = (
             f"the token was made by Dex's connector {one_line(connector, 200)!r}, and servers take"
@@ -86,36 +86,20 @@ def _form(token: Token) -> tuple[str, str] | None:
 
 def _server(token: Token) -> tuple[str, str]:
     issuer, audiences = one_line(str(token.claims.get("iss"))), _shown(token.audiences)
+    party, issued = token.claims.get("azp"), number(token.claims.get("iat"))
+    given = f", given to {one_line(party)}" if isinstance(party, str) else ""
+    hours = (token.expires_at - issued) / 3600 if issued is not None else 0.0
     message = (
-        f"nothing is wrong with the token from here: it is from {issuer}, for {audiences},"
-        " and in date"
+        f"nothing is wrong with the token from here: it is from {issuer}, for {audiences}{given},"
+        f" in date, and good for {hours:.1f} hours in all"
     )
     fix = (
-        f"check the server: its OIDC_ISSUER_URL must be exactly {issuer}, its OIDC_AUDIENCE"
-        f" {audiences}, and its clock right; its log has the reason"
+        "if --audience (IMGCTL_AUDIENCE) or --dex-url was set by hand, check it first; else have"
+        f" whoever runs the server compare: its OIDC_ISSUER_URL must be exactly {issuer}, its"
+        f" OIDC_AUDIENCE {audiences}, its clock right; its audit log has the reason"
     )
     return message, fix
 
 
 def _shown(audiences: tuple[str, ...]) -> str:
     return one_line(" or ".join(audiences)) or "nobody"
-
-
-def _connector(token: Token) -> str:
-    """Return the connector that Dex wrote into `sub`, or an empty text.
-
-    `sub` is base64url of a protobuf message with two strings, user id (1) and connector
-    id (2), each shorter than 128 bytes in practice.
-    """
-    subject = token.claims.get("sub")
-    if not isinstance(subject, str):
-        return ""
-    try:
-        data = urlsafe_b64decode(subject + "=" * (-len(subject) % 4))
-        user_size = data[1]
-        connector = data[2 + user_size :]
-        if data[0] != 0x0A or connector[0] != 0x12 or connector[1] != len(connector) - 2:
-            return ""
-        return connector[2:].decode("utf-8")
-    except (ValueError, IndexError):
-        return ""

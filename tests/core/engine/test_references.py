@@ -126,3 +126,10 @@ def test_a_disabled_kind_is_named(parse: Callable[[str], tuple[str, str]]) -> No
 def test_what_is_no_reference_at_all(parse: Callable[[str], tuple[str, str]], text: str) -> None:
     with pytest.raises(InvalidReference):
         parse(text)
+
+
+@pytest.mark.parametrize("text", ["localhost:5000/app:v1", "registry:443/app:v1"])
+def test_a_host_with_a_port_is_no_kind(parse: Callable[[str], tuple[str, str]], text: str) -> None:
+    """Only what reads image references can say what to do about hosts."""
+    with pytest.raises(InvalidReference, match="no image"):
+        parse(text)

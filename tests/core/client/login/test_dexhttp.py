@@ -122,6 +122,16 @@ def test_an_unknown_authority(
     assert server.requests == []
 
 
+def test_a_certificate_that_is_not_valid_now_may_be_a_wrong_clock(
+    start_dex: StartDex, tmp_path: Path
+) -> None:
+    files = make_tls_files(tmp_path, expired=True)
+    server = start_dex(tls=server_context(files), host="localhost")
+    with pytest.raises(IssuerUnreachable, match="expired") as caught:
+        get(server.origin, ca_file=files.ca)
+    assert "check this machine's clock" in caught.value.fix
+
+
 def test_a_certificate_of_another_name(start_dex: StartDex, tmp_path: Path) -> None:
     files = make_tls_files(tmp_path, names=["dex.example.com"])
     server = start_dex(tls=server_context(files), host="localhost")

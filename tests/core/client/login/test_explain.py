@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -73,6 +74,14 @@ def test_nothing_is_wrong_from_here(
     assert said.startswith("nothing is wrong with the token from here")
     assert f"OIDC_ISSUER_URL must be exactly {token.claims['iss']}," in todo
     assert "https://imgctl.example.com" in todo
+
+
+def test_a_token_with_nothing_wrong_is_described(make_token: Callable[..., Token]) -> None:
+    said, todo = explain_refusal(make_token(**GOOD, azp="cli"), SETTINGS, NOW)
+    assert "given to cli" in said
+    assert re.search(r"good for [0-9.]+ hours", said)
+    # The typo may be ours: nobody must change a server because of it.
+    assert todo.startswith("if --audience (IMGCTL_AUDIENCE)")
 
 
 def test_client_id_mode_wants_the_client(make_token: Callable[..., Token]) -> None:
