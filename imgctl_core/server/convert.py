@@ -27,6 +27,7 @@ from imgctl_core.models import (
     PromotionRequest,
     Step,
 )
+from imgctl_core.text import one_line
 
 #: Steps sent of one plan, over all its items; the rest become one step that counts them.
 MAX_STEPS: Final = 10_000
@@ -283,7 +284,10 @@ def _within(steps: tuple[Step, ...], budget: int) -> tuple[Step, ...]:
 
 
 def _step(step: Step) -> pb.Step:
-    return pb.Step(action=step.action, subject=step.subject, bytes=_count(step.bytes))
+    # A promoter's words: a lone surrogate in them can't be sent at all.
+    return pb.Step(
+        action=one_line(step.action), subject=one_line(step.subject), bytes=_count(step.bytes)
+    )
 
 
 def _failure(failure: Failure | None) -> pb.Error | None:

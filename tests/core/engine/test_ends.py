@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from imgctl_core.context import Context
+from imgctl_core.context import CancelToken, Context
+from imgctl_core.errors import EndpointFailed
 from imgctl_core.journal import Journal
-from imgctl_core.models import Outcome
+from imgctl_core.models import Outcome, Step
+from imgctl_core.server import convert
 
 
 def test_a_plan_with_a_digest_that_is_no_text_ends_and_gives_the_slot_back(
@@ -123,3 +125,25 @@ def test_what_was_cancelled_is_never_counted_as_done(world: Any) -> None:
     assert [item.outcome for item in ended.items] == [Outcome.UNCHANGED, Outcome.CANCELLED]
     assert ended.outcome is Outcome.CANCELLED
     assert world.records()[-1]["event"] == "promotion.cancelled"
+
+
+def test_whatever_a_plugin_says_can_be_sent(world: Any) -> None:
+    """A lone surrogate in one text would else make all of the answer impossible."""
+    odd = "no \ud800 text\nat all"
+    plan = world.promoter.plan
+
+    def planned(item: Any, context: Context) -> Any:
+        context.progress.say(odd)
+        context.progress.note(odd)
+        return replace(plan(item, context), steps=(Step(odd, odd),))
+
+    def failed(*_: Any) -> None:
+        raise EndpointFailed(odd, fix=odd)
+
+    world.promoter.plan = planned
+    report = world.engine.plan(world.request("app:v1"), world.alice, CancelToken())
+    assert convert.plan(report).items[0].steps[0].subject == "no \ufffd text at all"
+    world.promoter.on["stage"] = failed
+    sent = convert.promotion(world.promote("app:v1"))
+    assert sent.items[0].error.message == "no \ufffd text at all"
+    assert list(sent.items[0].notes) == ["no \ufffd text at all"]
