@@ -28,6 +28,7 @@ from imgctl_core.problems import Problem, most_telling
 from imgctl_core.rules import Rule, read_rules
 from imgctl_core.suggest import nearest
 from imgctl_core.tables import AuditTable, LimitsTable
+from imgctl_core.wirelimits import MAX_TOKEN_LIFETIME
 
 #: The original tool's default. Nobody real is in it, so it lets nobody in.
 DEFAULT_GROUP = "engineering@example.com"
@@ -95,7 +96,7 @@ class OidcTable(Table):
     allowed_groups: Words = (DEFAULT_GROUP,)
     allowed_connectors: Words = ("ssh",)
     authorized_parties: Words = ()
-    max_token_lifetime: int = Field(default=24 * 3600, ge=60)
+    max_token_lifetime: int = Field(default=MAX_TOKEN_LIFETIME, ge=60)
     keys_max_stale: int = Field(default=3600, ge=0, le=24 * 3600)
 
     @field_validator("issuer_url")

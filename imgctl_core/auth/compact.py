@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 from imgctl_core.auth.refusal import Refusal
 from imgctl_core.auth.strict_json import loads_object
+from imgctl_core.wirelimits import MAX_TOKEN
 
-#: Longest token that is looked at, in characters.
-MAX_TOKEN = 8 * 1024
 #: Longest key id, in characters. Dex's have 40.
 MAX_KEY_ID = 256
 #: RS256 is Dex's default; ES256 its alternative.

@@ -24,14 +24,12 @@ from imgctl_core.auth.refusal import Refusal, WrongConnector, token_refused
 from imgctl_core.auth.subject import parse_subject
 from imgctl_core.errors import IssuerUnreachable
 from imgctl_core.models import Actor
+from imgctl_core.wirelimits import LEEWAY, MAX_TOKEN_LIFETIME
 
 _LOG = logging.getLogger("imgctl.auth")
 
 #: In `allowed_connectors`: take a subject of any form.
 ANY_CONNECTOR = "*"
-
-#: How many seconds two clocks may differ.
-LEEWAY = 30
 
 
 class TokenVerifier(Protocol):
@@ -57,7 +55,7 @@ class JoseTokenVerifier:
         audience: str,
         keys: KeySource,
         allowed_connectors: Collection[str],
-        max_lifetime: int = 24 * 3600,
+        max_lifetime: int = MAX_TOKEN_LIFETIME,
         leeway: int = LEEWAY,
         authorized_parties: Collection[str] = (),
         clock: Callable[[], float] = time.time,

@@ -16,6 +16,7 @@ from imgctl_core.client import convert
 from imgctl_core.client.channel import open_channel
 from imgctl_core.client.target import Target, parse
 from imgctl_core.errors import ImgctlError, NotAuthenticated, RequestError, StreamCut
+from imgctl_core.wirelimits import MAX_TOKEN
 
 if TYPE_CHECKING:
     from imgctl_core.access import AuthReport
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
         Promotion,
         PromotionRequest,
     )
-
-#: The server looks at no longer token (`imgctl_core.server.limits`), in bytes.
-MAX_TOKEN: Final = 8 * 1024
 
 #: How long a plan may take, in seconds: the server looks at both endpoints for it.
 PLAN_SECONDS: Final = 300.0

@@ -10,14 +10,10 @@ import grpc
 from imgctl_core._version import __version__
 from imgctl_core.client.target import Endpoint, Target
 from imgctl_core.errors import InvalidSetting
+from imgctl_core.wirelimits import MAX_METADATA, MAX_REQUEST, MAX_RESPONSE
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-#: The server's limits (`imgctl_core.server.limits`): request, answer and headers, in bytes.
-MAX_REQUEST: Final = 1024 * 1024
-MAX_RESPONSE: Final = 16 * 1024 * 1024
-MAX_METADATA: Final = 32 * 1024
 
 #: Where systems keep the certificates they trust, in one file. gRPC brings a list of its
 #: own, in which a company's authority, installed on the machine, is missing.

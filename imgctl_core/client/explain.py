@@ -5,10 +5,7 @@ from __future__ import annotations
 from imgctl_core.auth.subject import parse_subject
 from imgctl_core.client.tokens import LoginSettings, Token, number
 from imgctl_core.text import one_line
-
-_LEEWAY = 30.0
-_MAX_TOKEN = 8 * 1024
-_MAX_LIFETIME = 24 * 3600.0 + _LEEWAY
+from imgctl_core.wirelimits import LEEWAY, MAX_TOKEN, MAX_TOKEN_LIFETIME
 
 
 def explain_refusal(token: Token, settings: LoginSettings, now: float) -> tuple[str, str]:
@@ -29,11 +26,11 @@ def _times(token: Token, now: float) -> tuple[str, str] | None:
             "run the command again to log in anew; if it stays, check this machine's clock",
         )
     issued = number(token.claims.get("iat"))
-    if issued is not None and issued > now + _LEEWAY:
+    if issued is not None and issued > now + LEEWAY:
         ahead = issued - now
         return (f"your clock is at least {ahead:.0f} s behind the clock of Dex", clock)
     start = number(token.claims.get("nbf"))
-    if start is not None and start > now + _LEEWAY:
+    if start is not None and start > now + LEEWAY:
         return (f"the token is not valid for another {start - now:.0f} s", clock)
     return None
 
@@ -57,11 +54,11 @@ def _names(token: Token, settings: LoginSettings) -> tuple[str, str] | None:
 
 def _form(token: Token) -> tuple[str, str] | None:
     size = len(token.value)
-    if size > _MAX_TOKEN:
-        message = f"the token is {size} bytes long, more than the {_MAX_TOKEN} that servers take"
+    if size > MAX_TOKEN:
+        message = f"the token is {size} bytes long, more than the {MAX_TOKEN} that servers take"
         return message, "have Dex send fewer groups: it is their names that make a token long"
     issued = number(token.claims.get("iat"))
-    if issued is not None and token.expires_at - issued > _MAX_LIFETIME:
+    if issued is not None and token.expires_at - issued > MAX_TOKEN_LIFETIME + LEEWAY:
         hours = (token.expires_at - issued) / 3600
         message = f"the token is good for {hours:.0f} hours, longer than servers take by default"
         fix = (

@@ -30,10 +30,10 @@ from imgctl_core.peer import Peer
 from imgctl_core.server import status
 from imgctl_core.server.caller import Caller, peer_host, peer_of, serving
 from imgctl_core.server.handlers import Continuation, Handler, behavior_of, rebuilt
-from imgctl_core.server.limits import MAX_TOKEN
 from imgctl_core.server.ports import Admission, Verifier
 from imgctl_core.server.rates import Rates
 from imgctl_core.server.records import Records
+from imgctl_core.wirelimits import MAX_TOKEN
 
 _LOG = logging.getLogger("imgctl.server")
 

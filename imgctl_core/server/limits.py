@@ -11,25 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from imgctl_core.context import CancelToken
 from imgctl_core.errors import Cancelled, DeadlineExceeded, ServerBusy
+from imgctl_core.wirelimits import MAX_METADATA, MAX_REQUEST, MAX_RESPONSE
 
 if TYPE_CHECKING:
     import grpc
-
-KIB: Final = 1024
-MIB: Final = 1024 * KIB
-
-#: Longest token looked at. Checking a signature costs time in proportion.
-MAX_TOKEN: Final = 8 * KIB
-
-#: Largest request. The largest one that makes sense is far smaller.
-MAX_REQUEST: Final = 1 * MIB
-
-#: Largest answer; the client takes as much. A plan lists steps.
-MAX_RESPONSE: Final = 16 * MIB
-
-#: Request headers. Between gRPC's soft and hard limit rejection is random, so that both
-#: are set to the same value; a token of `MAX_TOKEN` fits.
-MAX_METADATA: Final = 32 * KIB
 
 #: How long one call may hold a thread of the pool, in seconds, whatever the client's own
 #: deadline says. A promotion goes on without its caller.

@@ -21,6 +21,7 @@ from imgctl_core._version import __version__
 from imgctl_core.models import Outcome, PromotionRequest
 from imgctl_core.server import limits
 from imgctl_core.server.binding import Binding
+from imgctl_core.wirelimits import MAX_REQUEST
 
 REQUEST = PromotionRequest(("a:1",), "prod")
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -129,14 +130,14 @@ def test_a_socket_where_everybody_may_write_is_warned_about(short_tmp: Path) -> 
 
 def test_a_request_over_the_limit_is_refused(running: Any) -> None:
     stub: Any = imgctl_pb2_grpc.ImgCtlStub(running.channel())
-    message = pb.StartPromotionRequest(refs=["x" * (limits.MAX_REQUEST + 1)])
+    message = pb.StartPromotionRequest(refs=["x" * (MAX_REQUEST + 1)])
     metadata = [("authorization", "Bearer good")]
     with pytest.raises(grpc.RpcError) as caught:
         stub.StartPromotion(message, metadata=metadata, timeout=10)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     # The client says so before it sends anything.
     with pytest.raises(errors.InvalidReference, match="longer than"):
-        running.client().start(PromotionRequest(("x" * (limits.MAX_REQUEST + 1),), "prod"))
+        running.client().start(PromotionRequest(("x" * (MAX_REQUEST + 1),), "prod"))
 
 
 def test_health_and_short_calls_answer_while_everything_else_is_taken(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from imgctl_core.server import limits
+from imgctl_core.wirelimits import MAX_METADATA
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: Types of frames and names of settings (RFC 9113 sections 6 and 6.5.2).
@@ -50,7 +51,7 @@ def test_what_a_connection_may_have_is_said_at_its_beginning(
     assert kind == SETTINGS
     said = dict(struct.iter_unpack(">HI", payload))
     assert said[MAX_CONCURRENT_STREAMS] == limits.STREAMS
-    assert said[MAX_HEADER_LIST_SIZE] == limits.MAX_METADATA
+    assert said[MAX_HEADER_LIST_SIZE] == MAX_METADATA
 
 
 def test_pings_without_end_end_the_connection(

@@ -16,7 +16,6 @@ import pytest
 from imgctl_core import errors
 from imgctl_core._proto import imgctl_pb2 as pb
 from imgctl_core.client import Client, Target
-from imgctl_core.client.api import MAX_TOKEN
 from imgctl_core.models import (
     ActivationRequest,
     Outcome,
@@ -27,6 +26,7 @@ from imgctl_core.models import (
     PromotionRequest,
 )
 from imgctl_core.testing.tls import make_tls_files
+from imgctl_core.wirelimits import MAX_TOKEN
 
 Script = Callable[..., str]
 REQUEST = PromotionRequest(("a:1",), "prod")
