@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from imgctl_core.audit import AuditLog
@@ -43,12 +44,8 @@ class Journal:
         Raises:
             AuditUnavailable: the log or one of those copies still can't be written.
         """
-        with self._lock:
-            while self._owed:
-                event, fields = self._owed[0]
-                self._log.record(event, fields, durable=True)
-                del self._owed[0]
-        self._log.settle()
+        with told_to_callers("no promotion begins"):
+            self._settle()
 
     def requested(self, run: PromotionRun) -> None:
         """Record that writing is about to begin; it is on the disk when this returns.
@@ -67,8 +64,9 @@ class Journal:
             }
             for item in run.items
         ]
-        self._log.record("promotion.requested", fields, durable=True)
-        self._log.settle()
+        with told_to_callers(f"{run.id} writes nothing"):
+            self._log.record("promotion.requested", fields, durable=True)
+            self._log.settle()
 
     def ended(self, run: PromotionRun, promotion: Promotion) -> Promotion:
         """Record an outcome and return the promotion with the log's head in it.
@@ -172,7 +170,7 @@ class Journal:
     def stopped(self) -> None:
         """Record that this server ends, after what is owed."""
         try:
-            self.settle()
+            self._settle()
         except AuditUnavailable as error:
             _LOG.error("the audit log lacks what happened last: %s", error)
         self._quietly("server.stopped", {})
@@ -180,6 +178,14 @@ class Journal:
     def event(self, event: str, fields: Mapping[str, JSON]) -> None:
         """Record something that is no promotion."""
         self._quietly(event, fields)
+
+    def _settle(self) -> None:
+        with self._lock:
+            while self._owed:
+                event, fields = self._owed[0]
+                self._log.record(event, fields, durable=True)
+                del self._owed[0]
+        self._log.settle()
 
     def _quietly(self, event: str, fields: Mapping[str, JSON]) -> None:
         try:
@@ -197,6 +203,26 @@ class Journal:
             "source": run.source,
             "destination": run.destination,
         }
+
+
+@contextmanager
+def told_to_callers(what: str) -> Iterator[None]:
+    """Let callers hear no more of a log that fails than is theirs to know.
+
+    Paths and places are for whoever runs the server: they go into its own log, which says
+    `what` comes of it.
+
+    Raises:
+        AuditUnavailable: in place of the one that was raised inside.
+    """
+    try:
+        yield
+    except AuditUnavailable as error:
+        _LOG.error("%s: %s", what, error.message)
+        raise AuditUnavailable(
+            "the server can't write its audit log, and does nothing without it",
+            fix="tell whoever runs the server: its log has the details",
+        ) from error
 
 
 def actor_fields(actor: Actor) -> dict[str, JSON]:
