@@ -61,8 +61,11 @@ CLI = """\
 
 Results go to stdout, everything else to stderr. `-o json` prints one object whose shape is
 stable: it has a `schema_version`, and names as in [the wire contract](wire.md). Text is for
-people, and may change. What the exit codes mean stands in [errors.md](errors.md), what a
-setting means in [settings.md](settings.md).
+people, and may change. The object of a promotion has `audit_head`, the hash of its last record
+in the server's audit log, to be [kept elsewhere](../how-to/production.md#and-then), and
+`audit_degraded`, which is true when the record is not written yet, or not in every copy that
+counts; `audit_head` is empty while there is none. What the exit codes mean stands in
+[errors.md](errors.md), what a setting means in [settings.md](settings.md).
 """
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from imgctl_core.models import JSON
+from imgctl_core.names import canonical_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,8 @@ class Filter:
             and (self.promotion is None or record.get("audit_id") == self.promotion)
             and (self.ref is None or any(_matches(ref, self.ref) for ref in refs_of(record)))
             and (self.kind is None or self.kind in _kinds(record))
-            and (self.environment is None or self.environment in ends)
-            and (self.destination is None or record.get("destination") == self.destination)
+            and (self.environment is None or any(_is_place(e, self.environment) for e in ends))
+            and (self.destination is None or _is_place(ends[1], self.destination))
             and (self.since is None or written is None or written >= self.since)
             and (self.until is None or written is None or written < self.until)
         )
@@ -60,6 +61,10 @@ def _matches(text: JSON, wanted: str) -> bool:
     if not isinstance(text, str):
         return False
     return text.startswith(wanted[:-1]) if wanted.endswith("*") else text == wanted
+
+
+def _is_place(name: JSON, wanted: str) -> bool:
+    return isinstance(name, str) and canonical_name(name) == canonical_name(wanted)
 
 
 def _is_actor(actor: JSON, wanted: str) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -43,8 +44,8 @@ class Journal:
         Raises:
             AuditUnavailable: the log or one of those copies still can't be written.
         """
-        self._debts.pay()
-        self._log.settle()
+        with told_to_callers("no promotion begins"):
+            self._settle()
 
     def requested(self, run: PromotionRun) -> None:
         """Record that writing is about to begin; it is on the disk when this returns.
@@ -63,8 +64,9 @@ class Journal:
             }
             for item in run.items
         ]
-        self._log.record("promotion.requested", fields, durable=True)
-        self._log.settle()
+        with told_to_callers(f"{run.id} writes nothing"):
+            self._log.record("promotion.requested", fields, durable=True)
+            self._log.settle()
 
     def ended(self, run: PromotionRun, promotion: Promotion) -> Promotion:
         """Record an outcome and return the promotion with the log's head in it.
@@ -175,10 +177,14 @@ class Journal:
         """Record that this server ends, after what is owed."""
         self._debts.give_up()
         try:
-            self.settle()
+            self._settle()
         except AuditUnavailable as error:
             _LOG.error("the audit log lacks what happened last: %s", error)
         self._quietly("server.stopped", {})
+
+    def _settle(self) -> None:
+        self._debts.pay()
+        self._log.settle()
 
     def _quietly(self, event: str, fields: Mapping[str, JSON]) -> None:
         try:
@@ -196,6 +202,26 @@ class Journal:
             "source": run.source,
             "destination": run.destination,
         }
+
+
+@contextmanager
+def told_to_callers(what: str) -> Iterator[None]:
+    """Let callers hear no more of a log that fails than is theirs to know.
+
+    Paths and places are for whoever runs the server: they go into its own log, which says
+    `what` comes of it.
+
+    Raises:
+        AuditUnavailable: in place of the one that was raised inside.
+    """
+    try:
+        yield
+    except AuditUnavailable as error:
+        _LOG.error("%s: %s", what, error.message)
+        raise AuditUnavailable(
+            "the server can't write its audit log, and does nothing without it",
+            fix="tell whoever runs the server: its log has the details",
+        ) from error
 
 
 def actor_fields(actor: Actor) -> dict[str, JSON]:

@@ -251,6 +251,25 @@ def load_settings(
     )
 
 
+def load_audit_log(config: Path, environ: Mapping[str, str] | None = None) -> Path:
+    """Return where the settings say that the audit log lies.
+
+    Nothing else of them is looked at: what only the server's process has may be missing.
+
+    Raises:
+        InvalidSetting: the file can't be read, or says nothing that is a path.
+    """
+    variables = os.environ if environ is None else environ
+    table = _table(_read_file(config), "server")
+    name = "audit_log"
+    only = Layers(
+        {},
+        {key: value for key, value in variables.items() if key == ServerTable.variable(name)},
+        {key: value for key, value in table.items() if key == name},
+    )
+    return _build(ServerTable, only, "server").audit_log
+
+
 def _misspelt(variables: Mapping[str, str]) -> list[str]:
     """Return warnings about variables that are nearly, and so not, a setting's."""
     known = [cls.variable(name) for cls in WITH_VARIABLES.values() for name in cls.model_fields]

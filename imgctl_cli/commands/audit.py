@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
 import click
 
 from imgctl_cli import exits
-from imgctl_cli.auditfilter import Filter, refs_of
-from imgctl_cli.auditwords import chain_hash, moment
+from imgctl_cli.auditfilter import Filter
+from imgctl_cli.auditoptions import event, head, moment
 from imgctl_cli.main import HelpfulGroup
 from imgctl_cli.options import output_options
-from imgctl_cli.output import json
+from imgctl_cli.output import json, records
 from imgctl_core import audit
 from imgctl_core.models import JSON
 from imgctl_core.text import one_line
 
 
 def _files(function: Callable[..., int]) -> Callable[..., int]:
-    """Let a command take the log's files: as arguments, or the one log by option."""
+    """Let a command take the log's files: as arguments, or the one log by an option."""
     arguments = click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="FILES")
     option = click.option(
         "--file",
@@ -29,9 +29,18 @@ def _files(function: Callable[..., int]) -> Callable[..., int]:
         envvar="IMGCTL_AUDIT_LOG",
         show_envvar=True,
         metavar="FILE",
-        help="The audit log; by default $XDG_STATE_HOME/imgctl/audit.jsonl.",
+        help="The audit log; by default the one that --config names, "
+        "or $XDG_STATE_HOME/imgctl/audit.jsonl.",
     )
-    return arguments(option(function))
+    config = click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        envvar="IMGCTL_CONFIG",
+        show_envvar=True,
+        metavar="FILE",
+        help="The server's settings file, which may say where its log lies.",
+    )
+    return arguments(option(config(function)))
 
 
 @click.group("audit", cls=HelpfulGroup)
@@ -41,7 +50,12 @@ def command() -> None:
 
 @command.command("show")
 @_files
-@click.option("--event", metavar="NAME", help="Only these events; 'promotion.*' for all such.")
+@click.option(
+    "--event",
+    callback=event,
+    metavar="NAME",
+    help="Only these events; 'promotion.*' for all such.",
+)
 @click.option("--actor", metavar="TEXT", help="Only of actors whose name, email or subject it is.")
 @click.option("--promotion", "--id", "promotion", metavar="ID", help="Only of this promotion.")
 @click.option("--ref", metavar="REF", help="Only about this reference; 'app:*' for all such.")
@@ -52,8 +66,8 @@ def command() -> None:
     "--since",
     callback=moment,
     metavar="TIME",
-    help="Only from then on: 2026-10-01 or 2026-10-01T08:00:00 in UTC, with an offset as in "
-    "2026-10-01T08:00+02:00, or 2h or 7d for so long ago.",
+    help="Only from then on: 2026-10-01, 2026-10-01T08:00:00Z (UTC without a zone), "
+    "or an age: 30m, 2h, 7d.",
 )
 @click.option("--until", callback=moment, metavar="TIME", help="Only before then.")
 @click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only the last N.")
@@ -61,10 +75,11 @@ def command() -> None:
 def show(
     files: tuple[Path, ...],
     file: Path | None,
-    since: datetime | None,
-    until: datetime | None,
+    config: Path | None,
     last: int | None,
     output: str,
+    since: datetime | None,
+    until: datetime | None,
     **wanted: str | None,
 ) -> int:
     """Show the records of an audit log, oldest first.
@@ -72,15 +87,15 @@ def show(
     FILES are the files that it was before and the one that it is, the oldest first.
     """
     passes = Filter(since=since, until=until, **wanted)
-    records = audit.read(*_paths(files, file))
-    chosen: Iterable[Mapping[str, JSON]] = (record for record in records if passes(record))
+    found = audit.read(*_paths(files, file, config))
+    chosen: Iterable[Mapping[str, JSON]] = (record for record in found if passes(record))
     if last is not None:
         chosen = deque(chosen, maxlen=last)
     if output == "json":
         click.echo(json.document({"records": [dict(record) for record in chosen]}))
     else:
         for record in chosen:
-            click.echo("  ".join(_line(record)))
+            click.echo(records.line(record))
     return exits.OK
 
 
@@ -88,17 +103,23 @@ def show(
 @_files
 @click.option(
     "--expect-head",
-    callback=chain_hash,
+    callback=head,
     metavar="HASH",
     help="A hash that must be in the log: one kept elsewhere shows that no tail was cut off.",
 )
 @output_options
-def verify(files: tuple[Path, ...], file: Path | None, expect_head: str, output: str) -> int:
+def verify(
+    files: tuple[Path, ...],
+    file: Path | None,
+    config: Path | None,
+    expect_head: str | None,
+    output: str,
+) -> int:
     """Check that no record of an audit log was changed, moved, added or taken out.
 
     FILES are the files that it was before and the one that it is, the oldest first.
     """
-    paths = _paths(files, file)
+    paths = _paths(files, file, config)
     result = audit.verify(*paths, expect_head=expect_head)
     if output == "json":
         click.echo(
@@ -122,28 +143,19 @@ def verify(files: tuple[Path, ...], file: Path | None, expect_head: str, output:
     return exits.FAILED if result.problems else exits.OK
 
 
-def _paths(files: tuple[Path, ...], file: Path | None) -> tuple[Path, ...]:
-    return files or ((file or audit.default_audit_log()),)
+def _paths(files: tuple[Path, ...], file: Path | None, config: Path | None) -> tuple[Path, ...]:
+    """Return the files to read.
 
+    Raises:
+        InvalidSetting: the settings file can't be used.
+    """
+    if files:
+        return files
+    if file is not None:
+        return (file,)
+    if config is None:
+        return (audit.default_audit_log(),)
+    # Pydantic comes with it, which nobody else here needs.
+    from imgctl_core.settings import load_audit_log
 
-def _line(record: Mapping[str, JSON]) -> Iterator[str]:
-    yield f"{record.get('seq')!s:>5}"
-    yield one_line(str(record.get("ts"))[:19]) + "Z"
-    yield f"{one_line(str(record.get('event'))):<20}"
-    actor = record.get("actor")
-    if isinstance(actor, dict):
-        yield one_line(str(actor.get("email") or actor.get("name") or actor.get("sub") or "-"))
-    yield from (one_line(part) for part in _about(record))
-
-
-def _about(record: Mapping[str, JSON]) -> Iterator[str]:
-    if refs := refs_of(record):
-        yield ", ".join(str(ref) for ref in refs)
-    if record.get("destination"):
-        yield f"{record.get('source') or '?'} -> {record['destination']}"
-    # What was tried, and why it was denied.
-    yield from (
-        str(record[key]) for key in ("method", "why", "message", "cause") if record.get(key)
-    )
-    if record.get("audit_id"):
-        yield str(record["audit_id"])
+    return (load_audit_log(config),)

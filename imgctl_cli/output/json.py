@@ -47,6 +47,8 @@ def promotion(promotion: Promotion, token: str = "") -> str:
         "source": promotion.source,
         "destination": promotion.destination,
         "items": [_item(item) for item in promotion.items],
+        "audit_head": promotion.audit_head,
+        "audit_degraded": promotion.audit_degraded,
         **_action(promotion.action),
     }
     return document({"token": token, **fields} if token else fields)

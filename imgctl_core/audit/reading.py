@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
+from typing import Final
 
 from imgctl_core.audit.chain import OPENING, Link, is_intact, parse
 from imgctl_core.audit.places import default_audit_log
 from imgctl_core.errors import AuditUnavailable
 from imgctl_core.models import JSON
 
+#: Problems that are listed; of more there is only their number.
+MAX_PROBLEMS: Final = 20
+
+#: How every file of gzip begins: the magic number, and the one method that there is.
+_GZIP: Final = b"\x1f\x8b\x08"
+
+_NAME_IT: Final = "name the log with --file or IMGCTL_AUDIT_LOG"
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What reading a log came to. It is sound when there are no problems.
 
+    Of very many `problems` the first are listed, and after them how many more there are.
     `first` is the number of the first record: more than 1 says that older files were not
     looked at. `head` is the hash of the last.
     """
@@ -30,20 +43,30 @@ class Verification:
 def read(*paths: Path) -> Iterator[dict[str, JSON]]:
     """Yield the records of a log's files, in that order; lines that are no records are left out.
 
+    Files that gzip made are read as what they were before.
+
     Raises:
-        AuditUnavailable: a file can't be read.
+        AuditUnavailable: a file can't be read, or has lines and none of them is a record.
     """
     for path in paths:
+        lines = records = 0
         for line in _lines(path):
+            lines += 1
             if line.record is not None:
+                records += 1
                 yield line.record
+        if lines and not records:
+            raise AuditUnavailable(
+                f"{path} is no audit log: none of its lines is a record", fix=_NAME_IT
+            )
 
 
-def verify(*paths: Path, expect_head: str = "") -> Verification:
+def verify(*paths: Path, expect_head: str | None = None) -> Verification:
     """Check the chain of a log from its first line to its last.
 
     Args:
-        paths: its files, the oldest first; by default the one log of this machine.
+        paths: its files, the oldest first, also such as gzip made; by default the one log
+            of this machine.
         expect_head: a hash that must be somewhere in the log; with one that was kept
             elsewhere, a tail that was cut off is found too.
 
@@ -70,9 +93,10 @@ class _Line:
 class _Check:
     """Follows a chain line by line, and notes what is wrong with it."""
 
-    expect_head: str
+    expect_head: str | None
     several: bool
     problems: list[str] = field(default_factory=list)
+    unlisted: int = 0
     link: Link = field(default_factory=Link)
     records: int = 0
     first: int = 1
@@ -105,7 +129,9 @@ class _Check:
 
     def result(self) -> Verification:
         problems = list(self.problems)
-        if self.expect_head and not self.seen:
+        if self.unlisted:
+            problems.append(f"and {self.unlisted} more problems")
+        if self.expect_head is not None and not self.seen:
             problems.append(f"no record has the expected hash {self.expect_head}")
         return Verification(self.records, self.link.head, tuple(problems), self.first)
 
@@ -122,6 +148,9 @@ class _Check:
             self._problem(line, "is no record")
 
     def _problem(self, line: _Line, what: str) -> None:
+        if len(self.problems) >= MAX_PROBLEMS:
+            self.unlisted += 1
+            return
         where = f"{line.path}: line" if self.several else "line"
         self.problems.append(f"{where} {line.number} {what}")
 
@@ -133,11 +162,17 @@ def _sha256(lines: list[_Line]) -> str:
 def _lines(path: Path) -> Iterator[_Line]:
     try:
         with path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
+            for number, line in enumerate(_unpacked(stream), start=1):
                 text = line.removesuffix(b"\n")
                 yield _Line(path, number, text, parse(text))
-    except OSError as error:
+    except (OSError, EOFError, zlib.error) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise AuditUnavailable(
-            f"the audit log {path} can't be read: {error.strerror}",
-            fix="name it with --file or IMGCTL_AUDIT_LOG",
+            f"the audit log {path} can't be read: {why}", fix=_NAME_IT
         ) from error
+
+
+def _unpacked(stream: BufferedReader) -> Iterable[bytes]:
+    """Return the lines of a file, also of one that logrotate compressed."""
+    # The content says so, not the name: a file may have got any.
+    return gzip.GzipFile(fileobj=stream) if stream.peek(3).startswith(_GZIP) else stream

@@ -76,7 +76,10 @@ class SyslogAddress:
         return cls(transport, host, number)
 
     def __str__(self) -> str:
-        return f"syslog at {self.host}"
+        if self.transport == "unix":
+            return f"syslog at {self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"syslog at {self.transport}:{host}:{self.port}"
 
 
 class Syslog:

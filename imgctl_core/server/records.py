@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from imgctl_core.errors import AuditUnavailable, ImgctlError
-from imgctl_core.journal import actor_fields, peer_fields
+from imgctl_core.journal import actor_fields, peer_fields, told_to_callers
 from imgctl_core.models import JSON, Actor, PromotionRequest
 from imgctl_core.peer import Peer
 from imgctl_core.server.caller import Caller, peer_host
@@ -96,7 +96,8 @@ class Records:
                 "source": explained.source,
                 "destination": explained.destination,
             }
-        self._audit("auth.checked", fields)
+        with told_to_callers("auth.checked not recorded"):
+            self._audit("auth.checked", fields)
 
     def _denied(self, event: str, sampler: Sampler, peer: Peer, fields: Mapping[str, JSON]) -> None:
         skipped = sampler.take(peer_host(peer.address))

@@ -59,6 +59,8 @@ class TestResult:
             "outcome": "activated",
             "source": "prod",
             "destination": "prod",
+            "audit_head": "",
+            "audit_degraded": False,
             "action": "activate",
         }
 

@@ -226,9 +226,18 @@ def test_of_an_audit_log(run: Any, tmp_path: Path) -> None:
         "seq": 1, "ts": EVIL, "event": EVIL, "audit_id": EVIL, "source": EVIL,
         "destination": EVIL, "actor": {"email": EVIL}, "items": [{"ref": EVIL}], "method": EVIL,
         "why": EVIL, "message": EVIL, "cause": EVIL, "prev_hash": "0" * 64, "hash": EVIL,
+        "plugins": [{"name": EVIL, "version": EVIL, "status": EVIL}],
     }  # fmt: skip
+    item = {"ref": EVIL, "outcome": "promoted", "digest": "x", "previous_digest": EVIL}
+    failed = {"reason": EVIL, "message": EVIL}
+    records = (
+        record,
+        {**record, "actor": {"sub": EVIL}},
+        {**record, "event": "authn.denied", "peer": EVIL},
+        {**record, "items": [item, {**item, "error": failed}]},
+    )
     file = tmp_path / "audit.jsonl"
-    file.write_text(f"{json.dumps(record)}\n{json.dumps({**record, 'actor': {'sub': EVIL}})}\n")
+    file.write_text("".join(f"{json.dumps(one)}\n" for one in records))
     for args in (("show",), ("show", "-o", "json"), ("verify",), ("verify", "-o", "json")):
         ran = run("audit", *args, "--file", str(file))
         assert harmful(ran.out + ran.err) == ""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,7 @@ from imgctl_core.models import (
 )
 
 DIGEST = "sha256:" + "9f" * 32
+HEAD = "3f" * 32
 OLD = "sha256:" + "77" * 32
 MOVING = Progress(Phase.STAGE, (ItemProgress("myapp:v1", Phase.STAGE, 6_000, 1_000, 2_000, 0),))
 
@@ -46,6 +48,7 @@ class TestResult:
     def test_json_is_the_contracts_object_and_leaves_stderr_alone(
         self, run: Any, server: Any, dex: Any
     ) -> None:
+        server.promotion = replace(server.promotion, audit_head=HEAD)
         server.stream = [MOVING, server.promotion]
         ran = run("promote", "myapp:v1", "-d", "prod", "-o", "json", "--client-secret", "x")
         assert (ran.code, ran.err) == (0, "")
@@ -67,6 +70,8 @@ class TestResult:
                     "error": None,
                 }
             ],
+            "audit_head": HEAD,
+            "audit_degraded": False,
         }
 
     def test_a_manifest_is_told_of_in_json_when_there_is_one(
@@ -156,6 +161,8 @@ class TestResult:
         ran = run("promote", "a:1", "-d", "prod")
         assert ran.code == 0
         assert "warning: the server could not write this outcome to its audit log" in ran.err
+        document = json.loads(run("watch", "pr_01K3", "-o", "json").out)
+        assert (document["audit_head"], document["audit_degraded"]) == ("", True)
 
 
 class TestRequest:

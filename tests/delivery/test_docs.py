@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import tomllib
@@ -15,6 +16,7 @@ import imgctl_core
 from imgctl_cli.main import COMMANDS
 from imgctl_cli.settings import SETTINGS
 from imgctl_core import errors
+from imgctl_core.audit.events import EVENTS
 from imgctl_core.models import Outcome
 from imgctl_core.plugins.classify import RESERVED_FAMILIES
 from imgctl_core.settings import WITH_VARIABLES, EnvironmentTable
@@ -80,6 +82,24 @@ def test_every_reason_is_documented(root: Path) -> None:
     text = (root / "docs/reference/errors.md").read_text()
     for cls in errors.all_errors():
         assert f"| `{cls.reason}` |" in text
+
+
+def test_every_event_is_documented_and_every_one_written_is_known(root: Path) -> None:
+    text = (root / "docs/reference/audit.md").read_text()
+    rows = text.split("| event | when |\n|---|---|\n")[1].split("\n\n")[0].splitlines()
+    names = [re.findall(r"`([a-z_.]+)`", row.split("|")[1]) for row in rows]
+    assert {name for row in names for name in row} == EVENTS
+    written = {
+        call.args[0].value
+        for path in (root / "imgctl_core").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in {"record", "_append", "_quietly", "_audit", "_denied"}
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert {"server.started", "plan.made", "auth.checked", "authn.denied"} < written <= EVENTS
 
 
 def test_every_command_is_documented(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 
 from imgctl_core.audit import GENESIS, AuditLog, read, verify
 from imgctl_core.audit.chain import Link, seal
+from imgctl_core.audit.reading import MAX_PROBLEMS
 from imgctl_core.errors import AuditUnavailable
 from imgctl_core.models import JSON
 
@@ -367,6 +369,46 @@ def test_a_last_record_of_any_length_is_found(log: Path) -> None:
     again.close()
     assert [record["seq"] for record in read(log)][-2:] == [5, 6]
     assert verify(log).problems == ()
+
+
+def test_files_that_gzip_made_are_read_whatever_they_are_called(log: Path, tmp_path: Path) -> None:
+    lines = log.read_bytes().splitlines(keepends=True)
+    older, newer = tmp_path / "audit.jsonl.1", tmp_path / "audit.jsonl.gz"
+    older.write_bytes(gzip.compress(b"".join(lines[:2])))
+    newer.write_bytes(b"".join(lines[2:]))
+    assert verify(older, newer) == verify(log)
+    assert list(read(older, newer)) == list(read(log))
+    packed = gzip.compress(lines[0])
+    # Cut off, with another length, and with what is no compressed data after the header.
+    for broken in (packed[:-20], packed[:-4] + b"oops", packed[:10] + b"\xff" * 20):
+        older.write_bytes(broken)
+        with pytest.raises(AuditUnavailable, match=r"can't be read: .+"):
+            verify(older, newer)
+
+
+def test_of_very_many_problems_the_number_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("nothing\n" * 5000)
+    problems = verify(path, expect_head="0" * 64).problems
+    assert len(problems) == MAX_PROBLEMS + 2
+    assert problems[0] == "line 1 is no record"
+    assert problems[-2] == f"and {5000 - MAX_PROBLEMS} more problems"
+    assert "expected hash" in problems[-1]
+    path.write_text("nothing\n" * MAX_PROBLEMS)
+    assert len(verify(path).problems) == MAX_PROBLEMS
+
+
+def test_what_has_no_record_at_all_is_no_log(log: Path, tmp_path: Path) -> None:
+    empty, other = tmp_path / "empty", tmp_path / "server.toml"
+    empty.write_bytes(b"")
+    other.write_text("[server]\n")
+    assert list(read(empty)) == []
+    with pytest.raises(AuditUnavailable, match=r"server\.toml is no audit log"):
+        list(read(log, other))
+
+
+def test_an_expected_hash_that_is_empty_is_in_no_log(log: Path) -> None:
+    assert verify(log, expect_head="").problems != ()
 
 
 def test_what_is_no_regular_file_is_no_log(tmp_path: Path) -> None:

@@ -222,6 +222,14 @@ def test_addresses_of_syslog(text: str, address: SyslogAddress) -> None:
 
 @pytest.mark.parametrize(
     "text",
+    ["unix:/dev/log", "udp:logs.example.com:514", "tcp:10.0.0.1:6514", "tcp:[2001:db8::1]:601"],
+)
+def test_messages_name_all_of_an_address(text: str) -> None:
+    assert str(SyslogAddress.parse(text)) == f"syslog at {text.removeprefix('unix:')}"
+
+
+@pytest.mark.parametrize(
+    "text",
     ["", "unix:", "unix:dev/log", "udp:", "udp::1", "tcp:h:x", "tcp:h:0", "tcp:h:65536",
      "tls:h:1", "/dev/log", "tcp:[::1", "tcp:[::1]9", "udp:h:1:2", "udp:logs..example.com",
      f"tcp:{'x' * 64}.example.com:601", "udp:logs example.com", "udp:logs\0.example.com:514",

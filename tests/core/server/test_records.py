@@ -7,6 +7,7 @@ import pytest
 from imgctl_core.errors import AuditUnavailable, NotAuthorized
 from imgctl_core.models import Actor
 from imgctl_core.peer import Peer
+from imgctl_core.server.caller import Caller
 from imgctl_core.server.records import PER_HOST, PER_MINUTE, Records, Sampler
 
 
@@ -49,6 +50,17 @@ def test_strangers_do_not_hide_the_denials_of_people() -> None:
         records.authn_denied("/m", Peer("10.0.0.1:1"), "no token")
     records.authz_denied("/m", Peer("10.0.0.1:1"), Actor("i", "s"), NotAuthorized("no"))
     assert events[-1] == "authz.denied"
+
+
+def test_who_asks_who_they_are_hears_no_path(caplog: pytest.LogCaptureFixture) -> None:
+    def audit(event: str, fields: object) -> None:
+        raise AuditUnavailable("the audit log /srv/audit.jsonl can't be written")
+
+    caller = Caller(Actor("i", "s"), Peer("10.0.0.1:1"))
+    with pytest.raises(AuditUnavailable) as caught:
+        Records(audit).auth_checked(caller, None)
+    assert "/srv" not in caught.value.message + caught.value.fix
+    assert "auth.checked not recorded: the audit log /srv/audit.jsonl can't" in caplog.text
 
 
 def test_a_broken_log_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
