@@ -1,4 +1,4 @@
-"""THE table of exit codes, from errors and outcomes.
+"""The one table of exit codes, from errors and outcomes.
 
     0    promoted, activated or unchanged
     1    failed, cancelled; an endpoint unreachable or refusing; part of several items

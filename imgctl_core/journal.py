@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from imgctl_core.audit import AuditLog
+from imgctl_core.audit.failing import told_to_callers
+from imgctl_core.audit.fields import actor_fields, moment, peer_fields
 from imgctl_core.debts import Debts
 from imgctl_core.errors import AuditUnavailable, ImgctlError
 from imgctl_core.models import (
@@ -78,8 +78,8 @@ class Journal:
         outcome = promotion.outcome or Outcome.FAILED
         event = f"promotion.{outcome.value}"
         fields = self._about(run)
-        fields["started_at"] = _moment(promotion.started_at)
-        fields["ended_at"] = _moment(promotion.ended_at)
+        fields["started_at"] = moment(promotion.started_at)
+        fields["ended_at"] = moment(promotion.ended_at)
         fields["seconds"] = round(promotion.seconds, 3)
         fields["items"] = [
             {
@@ -202,56 +202,6 @@ class Journal:
             "source": run.source,
             "destination": run.destination,
         }
-
-
-@contextmanager
-def told_to_callers(what: str) -> Iterator[None]:
-    """Let callers hear no more of a log that fails than is theirs to know.
-
-    Paths and places are for whoever runs the server: they go into its own log, which says
-    `what` comes of it.
-
-    Raises:
-        AuditUnavailable: in place of the one that was raised inside.
-    """
-    try:
-        yield
-    except AuditUnavailable as error:
-        _LOG.error("%s: %s", what, error.message)
-        raise AuditUnavailable(
-            "the server can't write its audit log, and does nothing without it",
-            fix="tell whoever runs the server: its log has the details",
-        ) from error
-
-
-def actor_fields(actor: Actor) -> dict[str, JSON]:
-    """Return what the log says of an actor: never a token, only its fingerprint."""
-    return {
-        "iss": actor.issuer,
-        "sub": actor.subject,
-        "name": actor.name,
-        "email": actor.email,
-        "connector": actor.connector,
-        "matched_group": actor.matched_group,
-        "token_id": actor.token_id,
-        "token_sha256": actor.token_sha256,
-        "token_issued_at": _moment(actor.issued_at),
-        "token_expires_at": _moment(actor.expires_at),
-    }
-
-
-def peer_fields(peer: Peer) -> dict[str, JSON]:
-    """Return what the log says of where a call came from."""
-    return {
-        "peer": peer.address,
-        "protected": peer.protected,
-        "certificate": peer.certificate,
-        "client": peer.agent,
-    }
-
-
-def _moment(when: datetime | None) -> JSON:
-    return when.isoformat() if when else None
 
 
 def _asked(request: Request) -> dict[str, JSON]:

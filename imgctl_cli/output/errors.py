@@ -24,7 +24,7 @@ def failure(failure: Failure, *, as_json: bool) -> None:
 def of_items(
     items: Sequence[ItemResult] | Sequence[PlannedItem], id: str = "", *, as_json: bool
 ) -> None:
-    """Show why a promotion, or a plan of one, came to no good."""
+    """Show why a promotion, or a plan of one, did not end well."""
     failed = [(item.text, item.error) for item in items if item.error is not None]
     if len(failed) == 1:
         failure(_with_id(failed[0][1], id), as_json=as_json)

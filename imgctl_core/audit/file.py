@@ -45,6 +45,7 @@ class LogFile:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if new:
                 sync_folder(path.parent)
+            _close_to_others(path, fd)
             return cls(path, fd)
         except BlockingIOError:
             os.close(fd)
@@ -134,6 +135,15 @@ class LogFile:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             os.close(self._fd)
+
+
+def _close_to_others(path: Path, fd: int) -> None:
+    """Take from a file that was there what everybody may do; a group that reads it may be meant."""
+    mode = stat.S_IMODE(os.fstat(fd).st_mode)
+    if mode & stat.S_IRWXO:
+        _LOG.warning("the audit log %s had mode %04o, and is not for everybody", path, mode)
+        with contextlib.suppress(PermissionError):  # somebody else's file, which we may write
+            os.fchmod(fd, mode & ~stat.S_IRWXO)
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from imgctl_core.audit.failing import told_to_callers
+from imgctl_core.audit.fields import actor_fields, peer_fields
 from imgctl_core.errors import AuditUnavailable, ImgctlError
-from imgctl_core.journal import actor_fields, peer_fields, told_to_callers
 from imgctl_core.models import JSON, Actor, PromotionRequest
 from imgctl_core.peer import Peer
 from imgctl_core.server.caller import Caller, peer_host
@@ -53,14 +54,14 @@ class Records:
 
     def __init__(self, audit: Audit, clock: Callable[[], float] = time.monotonic) -> None:
         self._audit = audit
-        self._unknown = Sampler(clock)
-        self._unwelcome = Sampler(clock)
-        self._hasty = Sampler(clock)
+        self._unauthenticated = Sampler(clock)
+        self._unauthorized = Sampler(clock)
+        self._limited = Sampler(clock)
 
     def authn_denied(self, method: str, peer: Peer, cause: str) -> None:
         """Note that somebody without a good token was turned away. `cause` is our word."""
         fields: dict[str, JSON] = {"method": method, "cause": cause}
-        self._denied("authn.denied", self._unknown, peer, fields)
+        self._denied("authn.denied", self._unauthenticated, peer, fields)
 
     def authz_denied(
         self, method: str, peer: Peer, actor: Actor | None, error: ImgctlError
@@ -72,7 +73,7 @@ class Records:
             "reason": error.reason,
             "message": error.message,
         }
-        self._denied("authz.denied", self._unwelcome, peer, fields)
+        self._denied("authz.denied", self._unauthorized, peer, fields)
 
     def limited(self, method: str, peer: Peer, actor: Actor | None) -> None:
         """Note that a peer, or an actor where one is given, called too often."""
@@ -81,7 +82,7 @@ class Records:
             "actor": actor_fields(actor) if actor is not None else None,
             "cause": "too many calls",
         }
-        self._denied("server.limited", self._hasty, peer, fields)
+        self._denied("server.limited", self._limited, peer, fields)
 
     def auth_checked(self, caller: Caller, explained: PromotionRequest | None) -> None:
         """Note that somebody asked who they are, and what they had explained, as they typed it.

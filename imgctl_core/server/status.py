@@ -1,4 +1,4 @@
-"""THE table of errors on the wire, both ways: error class <-> google.rpc.Status.
+"""The one table of errors on the wire, both ways: error class <-> google.rpc.Status.
 
 A status carries one google.rpc.ErrorInfo: `reason` is the error's own, `domain` is
 "imgctl", and `metadata` has `fix` and `id` where there are any. A limit on calls adds a

@@ -52,6 +52,18 @@ def test_it_is_private(log: Path) -> None:
     assert log.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_file_that_was_everybodys_is_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.touch()
+    path.chmod(0o666)
+    AuditLog(path).close()
+    # A group that reads it may be meant: whatever ships the log.
+    assert path.stat().st_mode & 0o777 == 0o660
+    assert "had mode 0666" in caplog.text
+
+
 def test_the_name_of_a_new_file_is_on_the_disk_too(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
