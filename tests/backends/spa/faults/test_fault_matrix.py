@@ -181,7 +181,7 @@ def test_every_fault_at_every_call(
     call = CALLS[name]
     kind = fitted(trouble, call)
     if kind.says == "no answer within":
-        monkeypatch.setattr("imgctl_backends.spa.promoter.OPEN_WITHIN", 0.6)
+        monkeypatch.setattr("imgctl_backends.spa.promoter.OPEN_WITHIN", 1.5)
     struck = line.inject(kind.fault, call.methods, call.pattern, kind.times, call.skip)
     promoter = line.promoter(fresh=call.first)
     if not kind.errors:
