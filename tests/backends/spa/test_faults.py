@@ -300,7 +300,7 @@ def test_an_endpoint_that_is_down_is_known_soon(make_bench: Any) -> None:
 def test_an_endpoint_that_never_answers_is_unreachable(
     stub: Any, bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imgctl_backends.spa.promoter.OPEN_WITHIN", 0.5)
+    monkeypatch.setattr("imgctl_backends.spa.promoter.OPEN_WITHIN", 1.5)
     release = threading.Event()
     stub.faults.append(lambda a: release.wait(30) and None if a.bucket == "shop-prod" else None)
     with pytest.raises(EndpointUnreachable, match=r"shop-prod .*no answer within"):
