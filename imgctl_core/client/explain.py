@@ -85,10 +85,12 @@ def _server(token: Token) -> tuple[str, str]:
     issuer, audiences = one_line(str(token.claims.get("iss"))), _shown(token.audiences)
     party, issued = token.claims.get("azp"), number(token.claims.get("iat"))
     given = f", given to {one_line(party)}" if isinstance(party, str) else ""
-    hours = (token.expires_at - issued) / 3600 if issued is not None else 0.0
+    lasts = (
+        f", and good for {(token.expires_at - issued) / 3600:.1f} hours in all" if issued else ""
+    )
     message = (
         f"nothing is wrong with the token from here: it is from {issuer}, for {audiences}{given},"
-        f" in date, and good for {hours:.1f} hours in all"
+        f" in date{lasts}"
     )
     fix = (
         "if --audience (IMGCTL_AUDIENCE) or --dex-url was set by hand, check it first; else have"

@@ -72,6 +72,7 @@ def test_nothing_is_wrong_from_here(
     token = make_token(**{**GOOD, **change})
     said, todo = explain_refusal(token, SETTINGS, NOW)
     assert said.startswith("nothing is wrong with the token from here")
+    assert "good for 0.0" not in said
     assert f"OIDC_ISSUER_URL must be exactly {token.claims['iss']}," in todo
     assert "https://imgctl.example.com" in todo
 
