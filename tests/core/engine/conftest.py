@@ -134,6 +134,17 @@ BOB = Actor("https://dex.example.com", "bob", "bob", "bob@example.com", ("eng",)
 CAROL = Actor("https://dex.example.com", "carol", "carol", "carol@example.com", ("eng", "prod"))
 
 
+class Held:
+    """Holds whoever gets there until `go_on` is set; `reached` says that somebody is there."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, plan: Plan | PromotionItem, context: Context) -> None:
+        self.reached.set()
+        assert self.go_on.wait(30)
+
+
 @dataclass
 class World:
     """An engine, and everything around it that a test looks at."""
@@ -170,6 +181,11 @@ class World:
         actor = actor or self.alice
         started = self.engine.start(self.activation(ref, **more), actor, Peer("test"))
         return self.wait(started.id, actor)
+
+    def held(self, step: str) -> Held:
+        """Hold the promoter in that step from now on."""
+        held = self.promoter.on[step] = Held()
+        return held
 
     def wait(self, promotion_id: str, actor: Actor | None = None) -> Promotion:
         *_, last = self.engine.watch(promotion_id, actor or self.alice, threading.Event())

@@ -96,19 +96,13 @@ def test_verification_is_not_cut_short_by_the_time(make_world: Any) -> None:
 
 def test_waiting_for_another_one_ends_with_the_time(make_world: Any) -> None:
     world = make_world(promotion_seconds=0.3)
-    staging, go_on = threading.Event(), threading.Event()
-
-    def hold(plan: Any, context: Context) -> None:
-        staging.set()
-        assert go_on.wait(30)
-
-    world.promoter.on["stage"] = hold
+    held = world.held("stage")
     first = world.engine.start(world.request("app:v1"), world.alice)
-    assert staging.wait(10)
+    assert held.reached.wait(10)
     second = world.promote("app:v1")
     assert second.items[0].error.reason == "DEADLINE_EXCEEDED"
     assert "waited for another one" in second.items[0].error.message
-    go_on.set()
+    held.go_on.set()
     world.wait(first.id)
 
 

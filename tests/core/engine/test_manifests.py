@@ -145,19 +145,13 @@ class TestAsking:
         assert "'lib:v1'" in caught.value.fix
 
     def test_before_its_end_there_is_none(self, world: Any) -> None:
-        staging, go_on = threading.Event(), threading.Event()
-
-        def hold(plan: Any, context: Context) -> None:
-            staging.set()
-            assert go_on.wait(30)
-
-        world.promoter.on["stage"] = hold
+        held = world.held("stage")
         started = world.engine.start(world.request("app:v1"), world.alice)
-        assert staging.wait(10)
+        assert held.reached.wait(10)
         with pytest.raises(ManifestNotFound, match="has not ended") as caught:
             world.engine.manifest(started.id, world.alice)
         assert f"imgctl watch {started.id}" in caught.value.fix
-        go_on.set()
+        held.go_on.set()
         world.wait(started.id)
 
     def test_what_failed_has_none(self, world: Any) -> None:

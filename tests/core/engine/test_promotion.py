@@ -177,21 +177,15 @@ def test_cancelling_stops_before_anything_is_visible(world: Any) -> None:
 
 
 def test_waiting_for_the_lock_can_be_cancelled(world: Any) -> None:
-    staging, go_on = threading.Event(), threading.Event()
-
-    def hold(plan: Any, context: Context) -> None:
-        staging.set()
-        assert go_on.wait(30)
-
-    world.promoter.on["stage"] = hold
+    held = world.held("stage")
     first = world.engine.start(world.request("app:v1"), world.alice)
-    assert staging.wait(10)
+    assert held.reached.wait(10)
     second = world.engine.start(world.request("app:v1"), world.alice)
     for event in world.engine.watch(second.id, world.alice, threading.Event()):
         if isinstance(event, Progress) and event.phase is Phase.LOCK:
             world.engine.cancel(second.id, world.alice)
     assert world.wait(second.id).outcome is Outcome.CANCELLED
-    go_on.set()
+    held.go_on.set()
     assert world.wait(first.id).outcome is Outcome.PROMOTED
 
 
@@ -246,22 +240,16 @@ def test_an_artifact_in_two_spellings_is_one(world: Any) -> None:
 
 
 def test_draining_lets_the_running_end_and_takes_no_new_ones(world: Any) -> None:
-    staging, go_on = threading.Event(), threading.Event()
-
-    def hold(plan: Any, context: Context) -> None:
-        staging.set()
-        assert go_on.wait(30)
-
-    world.promoter.on["stage"] = hold
+    held = world.held("stage")
     started = world.engine.start(world.request("app:v1", request_id="r1"), world.alice)
-    assert staging.wait(10)
+    assert held.reached.wait(10)
     drained = threading.Thread(target=world.engine.drain, args=(30,))
     drained.start()
     with pytest.raises(ServerBusy, match="stopping"):
         [world.promote("none:v1") for _ in iter(int, 1)]
     again = world.engine.start(world.request("app:v1", request_id="r1"), world.alice)
     assert again.id == started.id
-    go_on.set()
+    held.go_on.set()
     drained.join(10)
     assert world.engine.get(started.id, world.alice).outcome is Outcome.PROMOTED
 
