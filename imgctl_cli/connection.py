@@ -162,14 +162,13 @@ def client_secret(direct: Value, file: Value) -> str:
         raise InvalidSetting(
             "both a client secret and a file with one are given", fix="give one of them"
         )
-    why = "can't be read: it is not UTF-8"
     try:
         with Path(file.text).open(encoding="utf-8") as stream:
             secret = stream.read(_LONGEST_SECRET + 1).strip()
     except OSError as error:
         why = f"can't be read: {error.strerror}"
     except UnicodeDecodeError:
-        pass
+        why = "can't be read: it is not UTF-8"
     else:
         if 0 < len(secret) <= _LONGEST_SECRET:
             return secret

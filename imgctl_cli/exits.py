@@ -74,9 +74,9 @@ def _of_items(outcome: Outcome | None, items: Sequence[ItemResult] | Sequence[Pl
     # Items that were not started because of another one say nothing of their own.
     telling = [item for item in items if item.outcome is not Outcome.CANCELLED] or items
     codes = {_of_item(item.outcome, item.error) for item in telling}
-    if codes <= {OK} and len(telling) < len(items):
-        return BY_OUTCOME[Outcome.CANCELLED]
     if codes <= {OK}:
+        if len(telling) < len(items):
+            return BY_OUTCOME[Outcome.CANCELLED]
         # Every item is there: what the server says of the whole counts.
         return FAILED if outcome is None else BY_OUTCOME[outcome]
     return codes.pop() if len(codes) == 1 else FAILED

@@ -4,9 +4,8 @@
             -> record -> notify
 
 Every transport and every future feature goes through here; `runner` does what is done with
-the items. Nothing is visible at a
-destination before `publish`, so a crash at any moment before it leaves nothing behind,
-and the same request again finishes the work.
+the items. Nothing is visible at a destination before `publish`, so a crash at any moment
+before it leaves nothing behind, and the same request again finishes the work.
 """
 
 from __future__ import annotations
@@ -21,10 +20,7 @@ from typing import Protocol
 from imgctl_core import rows
 from imgctl_core.admission import Admission
 from imgctl_core.context import CancelToken, ProgressCounter
-from imgctl_core.errors import (
-    NotAuthorized,
-    PromotionNotFound,
-)
+from imgctl_core.errors import NotAuthorized, PromotionNotFound
 from imgctl_core.ids import new_promotion_id
 from imgctl_core.journal import Journal
 from imgctl_core.models import (

@@ -144,8 +144,8 @@ class Resolver:
             return self._promoters[DEFAULT_KIND], image
         if kind in self._promoters:
             return self._parse_as(kind, rest)
-        host = _PORT.match(rest) is not None and DEFAULT_KIND in self._promoters
-        if kind and not host and (":" in rest or DEFAULT_KIND not in self._promoters):
+        images = DEFAULT_KIND in self._promoters
+        if kind and (not images or (":" in rest and not _PORT.match(rest))):
             raise self._unknown(kind)
         return self._parse_as(DEFAULT_KIND, text)
 

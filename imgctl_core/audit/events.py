@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from imgctl_core.audit.chain import OPENING
 from imgctl_core.models import Outcome
 
 EVENTS: Final = frozenset(
@@ -20,8 +21,6 @@ EVENTS: Final = frozenset(
         *(f"promotion.{outcome.value}" for outcome in Outcome if outcome is not Outcome.DENIED),
         "promotion.interrupted",
         "promotion.cancel_requested",
-        "audit.rotated",
-        "audit.recovered",
-        "audit.truncated",
+        *OPENING,
     }
 )

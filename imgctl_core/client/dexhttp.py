@@ -210,16 +210,17 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
 
 def _unreachable(shown: str, error: Exception, *, proxy: bool) -> IssuerUnreachable:
     cause = _root(error)
+    why = _why(cause)
     fix = "check --dex-url and the network, or ask who runs Dex"
     if isinstance(cause, ssl.SSLCertVerificationError):
         fix = "if Dex uses a private CA, give its certificate with --ca-file (IMGCTL_CA_FILE)"
-        if "not yet valid" in _why(cause) or "expired" in _why(cause):
+        if "not yet valid" in why or "expired" in why:
             fix = "check this machine's clock; if it is right, Dex's certificate must be renewed"
     elif isinstance(cause, ssl.SSLError):
         fix = "check that --dex-url names a port that speaks TLS"
     elif proxy:
         fix = "check HTTPS_PROXY and NO_PROXY: the request went through a proxy"
-    return IssuerUnreachable(f"Dex at {shown} can't be reached: {_why(cause)}", fix=fix)
+    return IssuerUnreachable(f"Dex at {shown} can't be reached: {why}", fix=fix)
 
 
 def _root(error: BaseException) -> BaseException:
